@@ -1,6 +1,7 @@
 """Which of several processes speaks."""
 
 import pytest
+import torch.distributed as dist
 
 from allmlp.errors import CheckpointError, DataError, ReportedError
 from allmlp.training import is_first_process, is_speaker
@@ -37,3 +38,13 @@ def test_before_processes_meet_and_without_torchruns_store_each_reports_its_own(
     monkeypatch.setenv("RANK", "1")
     monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
     assert is_speaker(DataError("no photos"))
+
+
+def test_an_error_about_a_name_that_is_not_utf8_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault: its text could not be encoded, which became an error of its own."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    environment = {"WORLD_SIZE": "2", "RANK": "1", "TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**environment, "MASTER_PORT": str(store.port)}.items():
+        monkeypatch.setenv(name, value)
+    error = DataError("caf\udce9: no photos")
+    assert [is_speaker(error), is_speaker(error)] == [True, False]

@@ -197,8 +197,9 @@ def is_first_to_report(text: str) -> bool:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()  # it may name files that are not UTF-8
     try:
-        count: int = _store(timedelta(seconds=5)).add(f"reported/{hashlib.sha256(text.encode()).hexdigest()}", 1)
+        count: int = _store(timedelta(seconds=5)).add(f"reported/{digest}", 1)
     except (RuntimeError, AllmlpError):
         return True
     return count == 1

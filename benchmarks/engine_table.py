@@ -4,7 +4,8 @@
 
 writes src/allmlp/inference/backends/engine_table.json: by the vector instructions of the processor and the size of the Mixer,
 the seconds of a fresh process that opens the file and classifies a hundred photos, in the largest batches that were measured.
-What was measured on processors with other vector instructions stays.
+All results in results/speed/ are read, one for each kind of vector instructions. The engines were tuned when they were
+measured, and the table decides for those who have not tuned: with the usual settings, they may be slower.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from allmlp.hardware.processor import vector_instructions
 from allmlp.io.atomic_write import write_json
 
 ROOT = Path(__file__).parents[1]
-RESULT = Path(__file__).parent / "results" / "speed.json"
+RESULTS = Path(__file__).parent / "results" / "speed"
 TABLE = ROOT / "src" / "allmlp" / "inference" / "backends" / "engine_table.json"
 ENGINES = ("onnxruntime", "openvino")  # which open ONNX files
 NUM_PHOTOS = 100
@@ -36,24 +37,34 @@ def entry_of(measured):
     return {"gflop_per_image": measured["gflop_per_image"], "seconds": seconds}
 
 
-def with_result(table, result):
-    """Return the table with a result in place of an earlier one of such a processor."""
+def measurement_of(result):
+    """Return the entries of a result, and where and how they were measured."""
     facts = result["environment"]
-    vectors = vector_instructions(facts["instruction_sets"].split())
-    measurement = {
-        "vectors": vectors,
+    return {
+        "vectors": vector_instructions(facts["instruction_sets"].split()),
         "environment": {name: facts[name] for name in FACTS if name in facts},
+        "settings": "tuned",
         "num_photos": NUM_PHOTOS,
         "entries": [entry_of(measured) for measured in result["models"].values()],
     }
-    kept = [each for each in table["measurements"] if each["vectors"] != vectors]
-    return {"measurements": sorted([*kept, measurement], key=lambda each: each["vectors"])}
+
+
+def table_of(results):
+    """Return the table of several results, one for each kind of vector instructions."""
+    measurements = sorted(map(measurement_of, results), key=lambda each: each["vectors"])
+    names = [each["vectors"] for each in measurements]
+    assert len(set(names)) == len(names), f"two results of processors with {names}"
+    return {"measurements": measurements}
+
+
+def stored_results():
+    """Return all results of benchmarks/speed.py."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    before = json.loads(TABLE.read_text()) if TABLE.exists() else {"measurements": []}
-    print("wrote", write_json(TABLE, with_result(before, json.loads(RESULT.read_text()))))
+    print("wrote", write_json(TABLE, table_of(stored_results())))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ machine. Each Mixer and batch size is one part: all contestants of all precision
 has no time for 10 is left out and listed, first of all what takes minutes to compile. Before that, `--tune` finds the
 settings of the engines for each Mixer.
 
-A finished part is written to results/speed_parts.json at once, and results/speed.json when all are there. After an
-interruption, the same command goes on with the parts that are missing; parts of another commit, machine or command are
-measured again.
+A finished part is written to results/speed_parts.json at once, and all of them to results/speed/ when they are there: to
+avx2.json, avx512.json or other.json, by the vector instructions of the processor, so that a measurement replaces none of
+another kind of processor. After an interruption, the same command goes on with the parts that are missing; parts of another
+commit, machine or command are measured again.
 
 Cost: --minutes, for all parts with --training. 45 suffice for two cores that compute 4 photos/s of B/16 in float32, where a
 round of it with batch 32 takes over a minute; that part gets 43 % of the time.
@@ -25,12 +26,13 @@ from pathlib import Path
 
 from allmlp.checkpoints import load_checkpoint
 from allmlp.hardware.compute_threads import limit_spinning
+from allmlp.hardware.processor import vector_instructions
 from allmlp.io.atomic_write import write_json
 from allmlp.model import variant_config
 from allmlp.provenance import environment, record
 
-RESULT = Path(__file__).parent / "results" / "speed.json"
-PARTS = RESULT.with_name("speed_parts.json")
+RESULTS = Path(__file__).parent / "results" / "speed"
+PARTS = RESULTS.with_name("speed_parts.json")
 MODELS = ("starter", "S/16", "B/16")
 BATCH_SIZES = (1, 32)
 # Of the minutes, by Mixer and batch size; a batch size of 0 is the training.
@@ -80,6 +82,11 @@ def joined(parts):
     return {"models": models, "training": training}
 
 
+def result_file(facts):
+    """Return the file of what was measured in this environment, one for each kind of vector instructions."""
+    return RESULTS / f"{vector_instructions(facts.get('instruction_sets', '').split()) or 'other'}.json"
+
+
 def digest_of(arguments):
     """Return what a part must have been measured with to be kept."""
     facts = environment()
@@ -115,7 +122,8 @@ def main():
             parts[key] = measure(name, batch_size, minutes)
             write_json(PARTS, {"digest": digest, "parts": parts})
     command = f"python benchmarks/speed.py --minutes {arguments.minutes:g}"
-    print("wrote", record(RESULT, joined(parts), command=command + (" --training" if arguments.training else "")))
+    command += " --training" if arguments.training else ""
+    print("wrote", record(result_file(environment()), joined(parts), command=command))
     PARTS.unlink(missing_ok=True)
 
 

@@ -4,12 +4,19 @@ from experiments.tables.markdown import ROOT, caption, read, table
 
 from allmlp.bench import three_digits
 
+NOT_MEASURED = "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
+
+
+def newest():
+    """Return the last result of benchmarks/speed.py, which has one for each kind of vector instructions; {} without any."""
+    results = [read(path) for path in (ROOT / "benchmarks" / "results" / "speed").glob("*.json")]
+    return max(results, key=lambda result: result["environment"]["written"], default={})
+
 
 def speed():
-    path = "benchmarks/results/speed.json"
-    if not (ROOT / path).exists():
-        return "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
-    result, parts = read(path), []
+    if not (result := newest()):
+        return NOT_MEASURED
+    parts = []
     for name, measured in result["models"].items():
         rows = [
             (
@@ -49,10 +56,8 @@ def speed():
 
 def summary():
     """Return the small table of README.md: our fastest engine, and the fastest other implementation, one row per Mixer."""
-    path = "benchmarks/results/speed.json"
-    if not (ROOT / path).exists():
-        return "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
-    result = read(path)
+    if not (result := newest()):
+        return NOT_MEASURED
     sizes = (1, 32)
     rows = [
         (
@@ -133,8 +138,7 @@ def _range(figures):
 
 
 def training_cost():
-    path = "benchmarks/results/speed.json"
-    result = read(path) if (ROOT / path).exists() else {}
+    result = newest()
     rows = [
         (
             name,
@@ -149,7 +153,7 @@ def training_cost():
         for row in measured["training"]
     ]
     if not rows:
-        return "Not measured yet: `python benchmarks/speed.py --training` writes the figures.\n"
+        return NOT_MEASURED
     columns = ("Mixer", "implementation", "precision", "batch", "images/s", "core-hours per million images", "speed-up")
     return f"{table(columns, rows)}\n{caption(result)}"
 

@@ -23,17 +23,26 @@ def test_a_finished_part_survives_an_interruption_and_is_not_measured_again(
     monkeypatch.setenv("ALLMLP_HOME", str(tmp_path))
     monkeypatch.setattr(speed, "measure", measure)
     monkeypatch.setattr("allmlp.bench.tune", lambda *_, **__: None)
-    monkeypatch.setattr(speed, "RESULT", tmp_path / "speed.json")
+    monkeypatch.setattr(speed, "RESULTS", tmp_path / "speed")
     monkeypatch.setattr(speed, "PARTS", tmp_path / "speed_parts.json")
     monkeypatch.setattr(sys, "argv", ["speed.py", "--models", "starter"])
     with pytest.raises(KeyboardInterrupt):
         speed.main()
-    assert not speed.RESULT.exists()
+    assert not speed.RESULTS.exists()
     speed.main()
     assert begun == [("starter", 1), ("starter", 32), ("starter", 32)]
     assert "starter 1: measured before" in capsys.readouterr().out
-    assert json.loads(speed.RESULT.read_text())["models"]["starter"]["results"] == [1, 32]
+    (result,) = speed.RESULTS.iterdir()
+    assert json.loads(result.read_text())["models"]["starter"]["results"] == [1, 32]
     assert not speed.PARTS.exists()
+
+
+@pytest.mark.parametrize(
+    ("sets", "name"),
+    [("avx2", "avx2.json"), ("avx2 avx512_f", "avx512.json"), ("bf16 sve", "other.json"), ("", "other.json")],
+)
+def test_a_result_replaces_none_of_another_kind_of_processor(sets: str, name: str) -> None:
+    assert speed.result_file({"instruction_sets": sets}).name == name
 
 
 def test_the_shares_of_the_time_add_up() -> None:

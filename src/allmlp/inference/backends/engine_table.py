@@ -1,8 +1,8 @@
 """Which engine of an ONNX file in float32 was measured to be the fastest, by processor and size of the Mixer.
 
 benchmarks/engine_table.py writes engine_table.json from the results of benchmarks/speed.py: the seconds of a fresh process that
-opens the file and classifies a hundred photos. So an engine that takes long to start must gain that back. Files in int8 are not
-in it: what an engine answers there was measured only of those that tuning or the export has compared.
+opens the file and classifies a hundred photos. So an engine that takes long to start must gain that back. The engines were
+tuned when they were measured; how they compare with the usual settings was not measured. Files in int8 are not in it: what an engine answers there was measured only of those that tuning or the export has compared.
 """
 
 import functools

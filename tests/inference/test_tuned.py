@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import re
+import resource
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,6 +229,33 @@ def test_tuning_an_export_keeps_what_is_known_of_backends_that_do_not_open_it(
     found = read_tuned(checkpoint.config)
     assert isinstance(found, Tuned) and found.settings == settings
     assert found.seconds_per_image == {"eager": 0.5, "onnxruntime": 0.25, "litert": seconds["litert"]}
+
+
+def test_what_others_measure_meanwhile_is_kept(checkpoint: Checkpoint) -> None:
+    """Fault: each read the file, and the last one to write it had not seen what the others had added."""
+    names = [f"backend {number}" for number in range(24)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for done in [pool.submit(write_tuned, checkpoint.config, {name: 0.5}, tried=[name]) for name in names]:
+            done.result()
+    found = read_tuned(checkpoint.config)
+    assert isinstance(found, Tuned) and set(found.seconds_per_image) == set(names)
+
+
+def test_a_full_disk_is_noticed_before_anything_is_measured(checkpoint: Checkpoint, cache: Path) -> None:
+    """RLIMIT_FSIZE is the kernel's own refusal to write more, which allows an empty file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    lines: list[str] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+        with pytest.raises(
+            ConfigError, match=r"tuned: the fastest backend could not be remembered here \(File too large\)"
+        ):
+            tune(checkpoint, report=lines.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not lines and not list((cache / "tuned").iterdir())
 
 
 def test_a_file_of_torch_in_bfloat16_is_tuned(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import re
 import tempfile
@@ -136,15 +137,21 @@ def check_tunable() -> None:
         raise ConfigError("There is no folder to remember this in. Set ALLMLP_HOME to a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(
-            dir=folder
-        ):  # file modes are not enough: the user may be root, or the disk read-only
-            pass
+        # File modes are not enough: the user may be root, or the disk read-only. Nor is an empty file, for which even a full
+        # disk has room. The bytes are random, because some file systems store others in less space.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(os.urandom(_MAX_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: the fastest backend could not be remembered here ({reason_of(error)}). Set ALLMLP_HOME to a folder "
-            "that can be written."
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{folder}: the fastest backend could not be remembered here ({reason_of(error)}). Set ALLMLP_HOME to a folder that "
+        "can be written."
+    )
 
 
 def write_tuned(
@@ -162,24 +169,36 @@ def write_tuned(
     Raises:
         ConfigError: the cache folder is unknown or cannot be written.
     """
+    from filelock import FileLock  # not at the top: only writing needs it
+
     check_tunable()
     here, shape = machine(), _shape(config, precision)
     path = _path(here, shape)
     assert path is not None  # `check_tunable` has written there
-    before = None if tried is None else read_tuned(config, precision)
-    seconds, kept = dict(seconds_per_image), dict(settings or {})
+    try:
+        with FileLock(f"{path}.lock"):  # another process may add what it has measured
+            before = None if tried is None else read_tuned(config, precision)
+            content = _joined(seconds_per_image, settings or {}, before, tried)
+            return write_json(path, {"version": _VERSION, "machine": here, "shape": shape, **content})
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+
+
+def _joined(
+    seconds: Mapping[str, float],
+    settings: Mapping[str, EngineSettings],
+    before: Tuned | str | None,
+    tried: Collection[str] | None,
+) -> dict[str, Any]:
+    """Return a measurement as JSON, with what was remembered `before` of backends that are not in `tried`."""
     if tried is not None and isinstance(before, Tuned):
-        seconds = {name: each for name, each in before.seconds_per_image.items() if name not in tried} | seconds
-        kept = {name: each for name, each in before.settings.items() if name not in tried} | kept
-    content = {
-        "version": _VERSION,
-        "machine": here,
-        "shape": shape,
-        "seconds_per_image": seconds,
-        "settings": {name: each.to_dict() for name, each in kept.items()},
+        seconds = {name: each for name, each in before.seconds_per_image.items() if name not in tried} | dict(seconds)
+        settings = {name: each for name, each in before.settings.items() if name not in tried} | dict(settings)
+    return {
+        "seconds_per_image": dict(seconds),
+        "settings": {name: each.to_dict() for name, each in settings.items()},
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
-    return write_json(path, content)
 
 
 def _shape(config: MixerConfig, precision: str) -> dict[str, Any]:

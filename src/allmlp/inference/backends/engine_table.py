@@ -2,7 +2,8 @@
 
 benchmarks/engine_table.py writes engine_table.json from the results of benchmarks/speed.py: the seconds of a fresh process that
 opens the file and classifies a hundred photos. So an engine that takes long to start must gain that back. The engines were
-tuned when they were measured; how they compare with the usual settings was not measured. Files in int8 are not in it: what an engine answers there was measured only of those that tuning or the export has compared.
+tuned when they were measured; how they compare with the usual settings was not measured. Files in int8 are not in it: what an
+engine answers there was measured only of those that tuning or the export has compared.
 """
 
 import functools

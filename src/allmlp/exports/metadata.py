@@ -66,6 +66,9 @@ _NO_PATH = re.compile(r"hf:.*|Google's .*|\(?[SBLH]/\d\d")
 _FILE = re.compile(r".*\.(npz|npy|safetensors|pth?|pt2|tflite|bin|ckpt|onnx|xml|json)(\.\w{2,4})?", re.IGNORECASE)
 _LOCAL_FILE = "a local file"
 
+# White space as one, and each control character, lone surrogate and non-character of XML 1.0, section 2.2.
+_NO_LABEL = re.compile(r"\s+|[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
 
 class ChangedExportError(CheckpointError):
     """An export that is not what was written: damaged, or edited."""
@@ -263,9 +266,10 @@ def no_description(what: str, to: str) -> str:
 def model_info(description: ModelDescription, pixels: Pixels = "out") -> dict[str, str]:
     """Return the keys of OpenVINO's Model API, for a classifier that takes RGB in float32, or photos if the pixels are inside.
 
-    The API joins and splits lists at white space, so that spaces in class names become "_". It knows neither the crop
-    fraction nor the filter, and resizes without antialiasing (0.4.7): of 60 photos of clothing, reduced to 64 pixels, 24 got
-    another class, and none if we resized them. Programs that need exact answers read our own key.
+    The API joins and splits lists at white space, so that spaces in class names become "_", as do characters that XML cannot
+    hold, and other control characters. The API knows neither the crop fraction nor the filter, and resizes without antialiasing
+    (0.4.7): of 60 photos of clothing, reduced to 64 pixels, 24 got another class, and none if we resized them. Programs that
+    need exact answers or names read our own key.
     """
     preprocessing = description.preprocessing
     outside = {
@@ -275,7 +279,7 @@ def model_info(description: ModelDescription, pixels: Pixels = "out") -> dict[st
     }
     return {
         "model_type": "Classification",
-        "labels": " ".join(re.sub(r"\s+", "_", name) or "_" for name in description.class_names),
+        "labels": " ".join(_NO_LABEL.sub("_", name) or "_" for name in description.class_names),
         **(outside if pixels == "out" else {"embedded_processing": "True"}),
         "output_raw_scores": "True",
         "multilabel": "False",

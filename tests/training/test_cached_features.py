@@ -35,6 +35,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def whole(photos: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two passes that nothing stopped."""
+    return train(head_only(source, 2), photos, tmp_path_factory.mktemp("whole") / "run").directory
+
+
+@pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TINY.model.with_num_classes(3)
     torch.manual_seed(3)
@@ -135,15 +141,14 @@ def test_what_does_not_fit_is_computed_in_every_step(
     assert_equal_up_to_rounding(tmp_path / "cached", tmp_path / "plain")
 
 
-@pytest.mark.parametrize("step", [1, 4, 6])
-def test_a_stopped_run_goes_on_bit_for_bit(step: int, photos: Path, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4, 6])
+def test_a_stopped_run_goes_on_bit_for_bit(step: int, whole: Path, photos: Path, source: Path, tmp_path: Path) -> None:
     recipe = head_only(source, 2)
-    train(recipe, photos, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(recipe, photos, tmp_path / "run", progress=StopAt(step))
     streamed = dataclasses.replace(recipe, data=DataConfig(storage="stream", num_workers=2))
     train(streamed, photos, tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_mixing_is_off_and_the_recipe_of_the_run_says_so(photos: Path, source: Path, tmp_path: Path) -> None:
@@ -187,11 +192,16 @@ def logits_of_folds(run: Path) -> list[Any]:
     return found
 
 
-def test_folds_take_the_features_of_their_run(photos: Path, source: Path, tmp_path: Path) -> None:
-    """The oracle: the folds as runs of their own, which compute their features themselves."""
+@pytest.fixture(scope="module")
+def whole_folded(photos: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with counted_images() as sizes:
-        train(folded(source), photos, tmp_path / "run")
+        run = train(folded(source), photos, tmp_path_factory.mktemp("whole folded") / "run").directory
     assert sizes.count((16, True)) == 6  # two passes over 42 photos in batches of 16: none for the folds
+    return run
+
+
+def test_folds_take_the_features_of_their_run(whole_folded: Path, photos: Path, source: Path, tmp_path: Path) -> None:
+    """The oracle: the folds as runs of their own, which compute their features themselves."""
     dataset = open_dataset(photos)
     folds = fold_of_photos(dataset, num_folds=NUM_FOLDS, seed=TINY.seed)
     alone = override(folded(source), ["data.folds=0", "num_epochs=0", "num_steps=10", "best_by=last"])
@@ -199,18 +209,17 @@ def test_folds_take_the_features_of_their_run(photos: Path, source: Path, tmp_pa
         result = train(alone, fold, tmp_path / str(number))
         checkpoint = load_checkpoint(result.directory)
         expected = predict_split(checkpoint, fold.splits["validation"], device="cpu")
-        found = logits_of_folds(tmp_path / "run")[number]
+        found = logits_of_folds(whole_folded)[number]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)  # sums in another order
 
 
-@pytest.mark.parametrize(("fold", "step"), [(0, 7), (1, 3), (3, 1)])
+@pytest.mark.parametrize(("fold", "step"), [(0, 7), (1, 3), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_a_stopped_cross_validation_on_features_goes_on_bit_for_bit(
-    fold: int, step: int, photos: Path, source: Path, tmp_path: Path
+    fold: int, step: int, whole_folded: Path, photos: Path, source: Path, tmp_path: Path
 ) -> None:
-    train(folded(source), photos, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(folded(source), photos, tmp_path / "run", progress=StopInFold(fold, step))
     train(folded(source), photos, tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "run", tmp_path / "whole")
-    for mine, theirs in zip(logits_of_folds(tmp_path / "run"), logits_of_folds(tmp_path / "whole"), strict=True):
+    assert_same_run(tmp_path / "run", whole_folded)
+    for mine, theirs in zip(logits_of_folds(tmp_path / "run"), logits_of_folds(whole_folded), strict=True):
         assert mine.tobytes() == theirs.tobytes()

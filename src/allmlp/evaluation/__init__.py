@@ -8,7 +8,7 @@ To add one: a file with a function from a `RunnableModel` and data to a frozen d
 
 from allmlp.evaluation.answers import Answers, answer_batches, changed_answers
 from allmlp.evaluation.choose_split import ChosenSplit, choose_split, divide_as_run, split_of_run
-from allmlp.evaluation.compare import UNNAMED, Comparison, compare, photos_by_split, photos_to_compare
+from allmlp.evaluation.compare import UNNAMED, ComparedPhotos, Comparison, compare, photos_by_split, photos_to_compare
 from allmlp.evaluation.few_shot_score import FewShotEvaluation, evaluate_few_shot
 from allmlp.evaluation.per_photo import prediction_rows
 from allmlp.evaluation.score import Evaluation, evaluate
@@ -25,6 +25,7 @@ __all__ = [
     "UNNAMED",
     "Answers",
     "ChosenSplit",
+    "ComparedPhotos",
     "Comparison",
     "Evaluation",
     "ExportVerification",

@@ -50,8 +50,18 @@ def transfer():
     return (
         f"{results[0][1]['num_epochs']} epochs each, {runs} seeds (mean ± std), learning rates chosen on validation photos, "
         f"except that recipe `finetune` keeps its own:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
-        + "".join(caption(result) for _, result in results)
+        + "".join(caption(result) + newer_arms(result) for _, result in results)
     )
+
+
+def newer_arms(result):
+    """Return the origin of the arms that were measured anew, with a newer starter, and name those that were not."""
+    measured = [arm for arm in result["arms"].values() if "environment" in arm]
+    lines = dict.fromkeys(caption(arm) for arm in measured)
+    older = [TRANSFER_ARMS[key] for key, arm in result["arms"].items() if "environment" not in arm and key != "scratch"]
+    if lines and older:
+        lines[f"An earlier starter: {'; '.join(older)}.\n"] = None
+    return "".join(lines)
 
 
 def photos_seen():

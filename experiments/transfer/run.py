@@ -9,7 +9,8 @@ photos at the first seed (see trials.py); the test photos choose nothing here. T
 best for that, which was selected in trials that looked at the test photos of clothing (docs/results.md).
 Further arms: the paper's fine-tuning (momentum SGD, no weight decay, crops and flips) over its own learning rates, training of
 only the classifier, and a linear classifier on the starter's frozen features from five photos per class. Runs that are finished
-in --work are not repeated. --five-shot measures only the last of these anew, in the result that there is.
+in --work are not repeated. --arms measures only these anew, in the result that there is: training from scratch, for one, does
+not depend on the starter. --five-shot measures only the last of these anew.
 """
 
 import argparse
@@ -88,7 +89,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
-    parser.add_argument("--arms", nargs="+", help="train only these and write no result, to run arms in parallel")
+    parser.add_argument("--arms", nargs="+", help="measure only these, in the result that there is")
     parser.add_argument("--five-shot", action="store_true")
     arguments = parser.parse_args()
     name = arguments.name or Path(arguments.data).name
@@ -106,7 +107,14 @@ def main():
         for key, arm in arms(arguments.epochs).items()
         if key in (arguments.arms or [key])
     }
+    seeds = " ".join(map(str, arguments.seeds))
+    command = f"python -m experiments.transfer.run {data} --epochs {arguments.epochs} --seeds {seeds}"
     if arguments.arms:
+        file = RESULTS / f"{name}.json"
+        result = json.loads(file.read_text())
+        origin = {**environment(), "command": f"{command} --arms {' '.join(arguments.arms)}"}
+        result["arms"] |= {key: {**figures, "environment": origin} for key, figures in measured.items()}
+        print("wrote", write_json(file, result))
         return
     held_out = hold_out(dataset, fraction=load_recipe("finetune").data.holdout, seed=arguments.seeds[0])
     figures = {
@@ -117,9 +125,6 @@ def main():
         "arms": measured,
         "five_shot": five_shot(dataset),
     }
-    command = f"python -m experiments.transfer.run {data} --epochs {arguments.epochs} --seeds " + " ".join(
-        map(str, arguments.seeds)
-    )
     print("wrote", record(RESULTS / f"{name}.json", figures, command=command))
 
 

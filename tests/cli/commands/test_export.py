@@ -18,6 +18,7 @@ from tests.evaluation.test_verification import tampered
 from tests.exports.conftest import FILE_FORMATS
 from tests.exports.test_writing import hide
 from tests.exports.web_page.packages import pack, write_package
+from tests.forks import run_python
 from tests.test_readme import ROOT, commands_of
 
 from allmlp import save_checkpoint
@@ -89,8 +90,7 @@ def test_without_space_nothing_is_left(to, saved_checkpoint, tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
         "main(sys.argv[1:])\n"
     )
-    words = [sys.executable, "-c", code, "export", str(saved_checkpoint), "--to", to, "-o", str(path)]
-    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    run = run_python(code, "export", saved_checkpoint, "--to", to, "-o", path)
     assert run.returncode not in (0, 1) and len(run.stderr.splitlines()) == 1, run.stderr
     assert not list(tmp_path.iterdir())
 
@@ -265,39 +265,41 @@ def test_inspect_describes_an_export_as_its_checkpoint(to, allmlp, saved_checkpo
     assert "0.125" in text and "weights_sha256" in text
 
 
-def torch_is_loaded_by(words: tuple[object, ...]) -> bool:
-    """Run a command in a fresh process, and return whether it imported torch."""
+def loading_torch(*commands: tuple[object, ...]) -> list[tuple[object, ...]]:
+    """Run commands one after the other in a fresh process, and return the first that imported torch, and those behind it."""
     code = (
-        "import sys\nfrom allmlp.cli.main import main\n"
-        "try:\n    main(sys.argv[1:])\n"
-        "except SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules, file=sys.stderr)\n"
+        "import json, sys\nfrom allmlp.cli.main import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    try:\n        main(words)\n"
+        "    except SystemExit as stop:\n        print(stop.code, 'torch' in sys.modules, file=sys.stderr)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True, timeout=120
-    )
-    status, loaded = run.stderr.splitlines()[-1].split()
-    assert status == "0", (words, run.stderr)
-    return loaded == "True"
+    words = json.dumps([list(map(str, command)) for command in commands])
+    run = subprocess.run([sys.executable, "-c", code, words], capture_output=True, text=True, check=True, timeout=120)
+    lines = [line.split() for line in run.stderr.splitlines() if line.split()[-1:] in (["True"], ["False"])]
+    assert [status for status, _ in lines] == ["0"] * len(commands), run.stderr
+    return [command for command, (_, loaded) in zip(commands, lines, strict=True) if loaded == "True"]
 
 
 @pytest.mark.parametrize("to", ENGINES)
 def test_torch_is_imported_neither_to_export_nor_to_run_an_export(to, exports, saved_checkpoint, photos, tmp_path):
-    for words in (
+    commands = (
         ("predict", exports[to], photos / "cat"),
         ("embed", exports[to], photos / "cat", "-o", tmp_path / "features.npz"),
         ("evaluate", exports[to], photos, "--report", tmp_path / "report.html"),
         ("inspect", exports[to]),
         ("export", saved_checkpoint, "--to", to, "-o", (tmp_path / "new").with_suffix(exports[to].suffix)),
-    ):
-        assert not torch_is_loaded_by(words), words
+    )
+    assert not loading_torch(*commands)
     assert ENGINES[to] in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("backend", [name for name, entry in BACKENDS.items() if entry.modules != ("torch",)])
 def test_torch_is_not_imported_for_a_checkpoint_in_another_engine(backend, saved_checkpoint, photos, tmp_path):
-    engine = ("--backend", backend)
-    assert not torch_is_loaded_by(("predict", saved_checkpoint, photos / "cat", *engine))
-    assert not torch_is_loaded_by(("embed", saved_checkpoint, photos / "cat", *engine, "-o", tmp_path / "x.npz"))
+    commands = (
+        ("predict", saved_checkpoint, photos / "cat"),
+        ("embed", saved_checkpoint, photos / "cat", "-o", tmp_path / "x.npz"),
+    )
+    assert not loading_torch(*((*words, "--backend", backend) for words in commands))
 
 
 def test_torch_writes_files_in_bfloat16_and_says_what_it_lacks(allmlp, saved_checkpoint, photos, tmp_path):

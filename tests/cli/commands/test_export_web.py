@@ -1,14 +1,14 @@
 """`allmlp export --to web`: a page is written, described, and its model verified."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.commands.test_export import torch_is_loaded_by
+from tests.cli.commands.test_export import loading_torch
 from tests.exports.web_page.packages import pack, write_package
+from tests.forks import run_python
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_json_holds_the_folder_and_its_size(allmlp, saved_checkpoint, package, t
 
 def test_it_needs_no_torch(saved_checkpoint, package, tmp_path):
     words = ("export", saved_checkpoint, "--to", "web", "--runtime", package, "--out", tmp_path / "page")
-    assert not torch_is_loaded_by(words)
+    assert not loading_torch(words)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of the size of files are POSIX's")
@@ -86,8 +86,7 @@ def test_without_space_nothing_is_left(saved_checkpoint, package, tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
         "main(sys.argv[1:])\n"
     )
-    words = ["export", str(saved_checkpoint), "--to", "web", "--runtime", str(package), "-o", str(page)]
-    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=120)
+    run = run_python(code, "export", saved_checkpoint, "--to", "web", "--runtime", package, "-o", page)
     assert run.returncode == 2, run.stderr
     assert "could not be written (File too large)" in run.stderr
     assert not list(page.parent.iterdir())

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shlex
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.data.stand_ins import write_pets
+from tests.forks import run_allmlp
 
 from allmlp import load_checkpoint
 from allmlp.recipes import RECIPES
@@ -87,8 +89,8 @@ def finished(tmp_path_factory, write_photo):
     for index in range(10):
         write_photo(folder / "photos" / ("cat", "dog")[index % 2] / f"{index}.png", seed=index)
     (folder / "my_recipes.py").write_text(MODULE)
-    command = [sys.executable, "-m", "allmlp", "train", "photos", "--recipe", "my_recipes:tiny", "--out", "run"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    command = ("train", "photos", "--recipe", "my_recipes:tiny", "--out", "run")
+    run_allmlp(*command, cwd=folder).check_returncode()
     return folder
 
 
@@ -105,8 +107,17 @@ RESULTS = (
 )
 
 
-@pytest.mark.parametrize("name", RESULTS)
-@pytest.mark.parametrize("damage", DAMAGES)
+# Each file and each damage once; the other pairs take as long.
+FAST = tuple(zip(RESULTS, ("changed", "a pipe", "missing", "changed"), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        pytest.param(*pair, marks=() if pair in FAST else pytest.mark.slow)
+        for pair in itertools.product(RESULTS, DAMAGES)
+    ],
+)
 def test_damaged_results_of_a_finished_run_are_written_again(name, damage, finished, tmp_path, monkeypatch, allmlp):
     shutil.copytree(finished / "run", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
@@ -223,7 +234,9 @@ def test_data_that_is_not_there_exits_3(place, allmlp):
     assert "photos" in outcome.err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_stopped_run_leaves_a_usable_last_checkpoint(number, code, place):
     command = [sys.executable, "-m", "allmlp", "train", "photos", "--recipe", "my_recipes:tiny"]
     with subprocess.Popen(
@@ -247,7 +260,7 @@ def test_a_stopped_run_leaves_a_usable_last_checkpoint(number, code, place):
 def test_a_folder_called_as_a_data_set_is_known_by_its_path_and_the_data_set_by_its_name(place, allmlp):
     """Both ways: `clothing` next to a folder of that name, and that folder, which is "./clothing"."""
     Path("photos").rename("clothing")
-    settings = ("--recipe", "my_recipes:tiny", "--epochs", 1)
+    settings = ("--recipe", "my_recipes:tiny", "--epochs", 1, "--batch-size", 100)
     assert allmlp("train", "./clothing", *settings, "--out", "mine").code == 0
     assert json.loads(Path("mine/data.json").read_text())["source"] == str(place / "clothing")
     assert f"evaluate {place / 'mine'} {place / 'clothing'}" in Path("mine/report.html").read_text()

@@ -221,12 +221,12 @@ def photos(tmp_path_factory):
     return write_photos(tmp_path_factory.mktemp("photos"))
 
 
-LONG = dataclasses.replace(TINY, num_epochs=1000, max_minutes=0.2)
+LONG = dataclasses.replace(TINY, num_epochs=1000, max_minutes=0.1)
 
 
 @pytest.fixture(scope="module")
 def short_run(photos, tmp_path_factory):
-    """A run that its budget of twelve seconds cuts short."""
+    """A run that its budget of six seconds cuts short."""
     progress = Slow(0.1)
     started = time.monotonic()
     result = train(LONG, photos, tmp_path_factory.mktemp("runs") / "run", progress=progress)
@@ -241,14 +241,14 @@ def test_a_run_that_is_cut_short_says_so_and_what_it_would_need(short_run):
     assert metrics["revisions"][-1][1] == metrics["num_steps"] == progress.lengths[-1]
     assert result.minutes_needed == metrics["minutes_needed"] > 3.0  # 2,400 steps of at least 0.1 s
     (said,) = [text for text in progress.messages if "cut short" in text]
-    assert f"{result.num_epochs:.3g} of 1,000 epochs fit into 0.2 minutes" in said and "--max-minutes" in said
+    assert f"{result.num_epochs:.3g} of 1,000 epochs fit into 0.1 minutes" in said and "--max-minutes" in said
     assert "cut short" in (result.directory / "report.html").read_text()
     last = (result.directory / "results.csv").read_text().splitlines()[-1].split(",")
     assert int(last[1]) == metrics["num_steps"] and float(last[3]) < 0.2 * TINY.optimizer.learning_rate
 
 
 def test_a_run_ends_in_about_its_time(short_run):
-    assert 5.0 < short_run[2] < 40.0  # twelve seconds; a loaded machine may take longer for the report
+    assert 2.5 < short_run[2] < 34.0  # six seconds; a loaded machine may take longer for the report
 
 
 def test_the_recorded_revisions_give_the_same_bits(short_run, photos, tmp_path):
@@ -264,10 +264,10 @@ def test_the_recorded_revisions_give_the_same_bits(short_run, photos, tmp_path):
 def test_a_run_with_a_budget_that_was_stopped_goes_on_within_it(photos, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(LONG, photos, run, progress=Slow(0.1, stop_at=10))
+        train(LONG, photos, run, progress=Slow(0.1, stop_at=3))
     result = train(LONG, photos, run, progress=Slow(0.1), resume=True)
     metrics = json.loads((run / "metrics.json").read_text())
-    assert 10 <= metrics["num_steps"] < 120
+    assert 3 <= metrics["num_steps"] < 60
     revisions = tuple(map(tuple, metrics["revisions"]))
     recipe = dataclasses.replace(LONG, max_minutes=None, schedule=ScheduleConfig(revisions=revisions))
     assert train(recipe, photos, tmp_path / "again").sample_digest == result.sample_digest

@@ -18,7 +18,18 @@ def _arms(**options: int) -> list[Arm]:
     return list(STUDY.arms(StudyOptions(**options)))
 
 
-@pytest.mark.parametrize("arm", _arms(num_seeds=1, num_steps=10), ids=lambda arm: arm.name)
+def _with_most_slow() -> list[Any]:
+    """The plain Mixer and the arm at equal cost are fast tests; every kind of network learns in test_mixer_variants.py."""
+    arms = _arms(num_seeds=1, num_steps=10)
+    fast = [arm.name == PLAIN or arm.settings["is_equal_cost"] for arm in arms]
+    assert sum(fast) == 2
+    return [
+        pytest.param(arm, marks=() if is_fast else pytest.mark.slow, id=arm.name)
+        for arm, is_fast in zip(arms, fast, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("arm", _with_most_slow())
 def test_an_arm_runs(arm: Arm, tmp_path: Path) -> None:
     schedule = {**arm.settings["schedule"], "batch_size": 2}
     figures = STUDY.run(replace(arm, settings={**arm.settings, "schedule": schedule}), SmallContext(tmp_path))

@@ -17,11 +17,10 @@ import numpy as np
 
 from allmlp.bench import alternated_rounds, ratios_of
 from allmlp.checkpoints import load_checkpoint
-from allmlp.exports import export
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import open_model
 from allmlp.provenance import record, spread
-from allmlp.quantisation import ATTEMPTS, export_int8
+from allmlp.quantisation import ATTEMPTS, export, export_int8
 
 RESULT = Path(__file__).parent / "results" / "int8.json"
 ENGINES = ("onnxruntime", "openvino")

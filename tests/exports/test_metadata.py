@@ -10,9 +10,9 @@ from safetensors.numpy import save_file
 from tests.builders import tiny_checkpoint, tiny_description
 from tests.exports.conftest import FILE_FORMATS, NAMES
 
-from allmlp import Checkpoint, ModelDescription, Preprocessing, load_checkpoint
+from allmlp import Checkpoint, ModelDescription, Preprocessing, export, load_checkpoint
 from allmlp.checkpoints import as_arrays
-from allmlp.exports import EXPORT_FORMATS, export, onnx_bytes, open_export
+from allmlp.exports import EXPORT_FORMATS, onnx_bytes, open_export
 from allmlp.exports.metadata import model_info, weights_digest, without_paths
 
 

@@ -45,7 +45,7 @@ def exports(
                 mixer, photos, to=to, out=folder / f"{number}{name}", agreement=0.0, attempts=(attempt,)
             )
     with pytest.MonkeyPatch.context() as patch:  # on processors without VNNI: the file is examined, its answers are not
-        for module in ("quantisation.public", "inference.backends.cpu_source"):
+        for module in ("quantisation.exporting", "inference.backends.cpu_source"):
             patch.setattr(f"allmlp.{module}.has_exact_int8", lambda: True)
         found["onnx", "8 bits"] = export_int8(
             mixer, photos, out=folder / "8.onnx", agreement=0.0, portable=False, attempts=ATTEMPTS[:1]

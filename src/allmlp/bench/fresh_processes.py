@@ -14,7 +14,7 @@ from allmlp.bench.contestants import Contestant
 from allmlp.bench.peers import timm_model
 from allmlp.bench.subject import Subject
 from allmlp.checkpoints import Checkpoint, save_checkpoint
-from allmlp.exports import export
+from allmlp.exports import write_float_export
 from allmlp.io.display import Report, discard
 from allmlp.model import MixerConfig
 from allmlp.provenance import spread
@@ -185,7 +185,7 @@ def _file(model: Checkpoint, source: str | Path | None, backend: str, folder: Pa
         return None
     to, ending = ("litert", "tflite") if backend == "litert" else ("onnx", "onnx")
     path = folder / f"float32.{ending}"
-    return path if path.exists() else export(model, to=to, out=path)
+    return path if path.exists() else write_float_export(model, to=to, out=path)
 
 
 def _timm(subject: Subject, folder: Path) -> Callable[[], StartUp]:

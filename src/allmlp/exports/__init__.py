@@ -46,9 +46,9 @@ from allmlp.exports.writing import (
     check_format_pixels,
     check_runtime_option,
     default_name,
-    export,
     export_format,
     new_export_file,
+    write_float_export,
 )
 
 __all__ = [
@@ -78,7 +78,6 @@ __all__ = [
     "check_format_pixels",
     "check_runtime_option",
     "default_name",
-    "export",
     "export_format",
     "export_kind",
     "import_onnxruntime",
@@ -98,6 +97,7 @@ __all__ = [
     "requirements_in_checkout",
     "stated_info",
     "weights_digest",
+    "write_float_export",
     "write_openvino",
     "write_page",
     "write_requirements",

@@ -1,4 +1,4 @@
-"""`export`: a checkpoint written for another engine. The formats are in a table."""
+"""A checkpoint written for another engine in float32 or bfloat16. The formats are in a table."""
 
 import os
 import re
@@ -26,9 +26,9 @@ __all__ = [
     "check_format_pixels",
     "check_runtime_option",
     "default_name",
-    "export",
     "export_format",
     "new_export_file",
+    "write_float_export",
 ]
 
 
@@ -109,7 +109,7 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
 }
 
 
-def export(
+def write_float_export(
     source: str | Path | Checkpoint | ArrayCheckpoint,
     *,
     to: str = "onnx",
@@ -118,7 +118,7 @@ def export(
     precision: str = "float32",
     runtime: str | Path | BrowserRuntime | None = None,
 ) -> Path:
-    """Write a checkpoint in float32 or bfloat16: `allmlp.export` without int8, with the same arguments and errors."""
+    """Write a checkpoint in float32 or bfloat16; arguments and errors are those of `allmlp.export`, which calls this."""
     form = export_format(to)
     if precision not in form.precisions:
         raise ConfigError(f"precision is {quote(precision)}; {to} files have {' or '.join(form.precisions)}.")

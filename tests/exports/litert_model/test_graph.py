@@ -90,7 +90,7 @@ def test_writing_and_running_load_neither_torch_nor_tensorflow(tmp_path: Path, c
 
     saved = save_checkpoint(checkpoint, tmp_path / "saved")
     code = (
-        "import sys; from allmlp.exports import export; from allmlp import open_model; "
+        "import sys; from allmlp import export, open_model; "
         f"path = export({str(saved)!r}, to='litert', out={str(tmp_path / 'x.tflite')!r}); "
         "open_model(path); "
         f"open_model({str(saved)!r}, backend='litert'); "

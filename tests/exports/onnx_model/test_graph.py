@@ -139,7 +139,7 @@ def test_a_model_that_is_too_large_for_the_format_is_a_config_error(checkpoint: 
 
 def test_the_same_checkpoint_gives_the_same_bytes_in_any_process_and_torch_is_not_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from allmlp.exports import export; "
+        "import sys; from allmlp import export; "
         "export('starter', out=sys.argv[1]); export('starter', to='openvino', out=sys.argv[2]); "
         "print('torch' in sys.modules, sys.modules['openvino_telemetry'])"
     )

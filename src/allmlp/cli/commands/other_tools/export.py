@@ -1,7 +1,7 @@
 """The command `allmlp export`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,11 +20,12 @@ from allmlp.cli.arguments.checkpoint import (
     load_for_export,
     option_words,
 )
-from allmlp.cli.arguments.int8_export import Int8Options, check_int8_options, write_int8
+from allmlp.cli.arguments.int8_options import Int8Options, check_int8_options
 from allmlp.cli.arguments.output_format import Format, FormatOption
 from allmlp.cli.arguments.output_path import new_output_path
 from allmlp.cli.console import next_commands, note, say
 from allmlp.cli.outputs.export_lines import next_rows, verification_lines, written_line
+from allmlp.cli.outputs.int8_attempts import print_attempts
 from allmlp.cli.progress import photo_bar
 from allmlp.errors import AllmlpError, CheckFailedError, ConfigError
 from allmlp.io.display import escape
@@ -175,9 +176,10 @@ def export(
     _check_options(written, verify, against, tolerance, precision)
     _check_agreement(agreement, verify, precision)
     target = to or "onnx"
-    int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=agreement, portable=portable)
-    if against is None:  # in bfloat16, only the verification asks for an agreement
-        check_int8_options(replace(int8, agreement=None) if precision == "bfloat16" else int8, target)
+    of_int8 = None if precision == "bfloat16" else agreement  # in bfloat16, only the verification asks for an agreement
+    int8 = Int8Options(precision=precision, calibrate=calibrate, agreement=of_int8, portable=portable)
+    if against is None:
+        check_int8_options(int8, target)
     listed = _requirements_path(requirements, target)
     changes = changed_preprocessing(mean, std, interpolation, fit, law)
     from allmlp.exports import (
@@ -190,7 +192,7 @@ def export(
         requirements_in_checkout,
         write_requirements,
     )
-    from allmlp.exports import export as write
+    from allmlp.quantisation import write_export
 
     result: dict[str, Any] = {"checkpoint": checkpoint}
     is_json = output_format is Format.JSON
@@ -208,27 +210,28 @@ def export(
             raise ConfigError(f"--requirements and --out are the same file, {path}; give them two names.")
         file, page = (path / PAGE_MODEL, path) if form.is_page else (path, None)
         browser = read_browser_runtime(runtime) if form.is_page else None
-        is_int8 = precision == "int8"
-        is_light = not is_int8 and verify is None and image_size is None and not changes
+        is_light = precision != "int8" and verify is None and image_size is None and not changes
         model = load_for_export(checkpoint) if is_light else load(checkpoint, image_size, changes)
         if verify is not None:
             from allmlp.evaluation import check_verifiable
 
             check_verifiable(model.description, file, verify, pixels=place)
-        if not is_int8:
-            write(model, to=target, out=path, pixels=place, precision=precision, runtime=browser)
-        else:
-            with photo_bar() as progress:
-                result["int8"] = write_int8(
-                    model,
-                    int8,
-                    to=target,
-                    out=path,
-                    pixels=place,
-                    runtime=browser,
-                    is_quiet=is_json,
-                    progress=progress,
-                )
+        with photo_bar() as progress:
+            done = write_export(
+                model,
+                to=target,
+                out=path,
+                pixels=place,
+                runtime=browser,
+                report=note,
+                progress=progress,
+                **asdict(int8),
+            )
+        if done.int8 is not None:
+            attempts = done.int8.judged
+            result["int8"] = {"attempts": [each.to_dict() for each in attempts], "note": asdict(done.int8.note)}
+            if not is_json:
+                print_attempts(attempts)
         if listed is not None:
             write_requirements(target, listed)
             result["requirements"] = str(listed)

@@ -1,6 +1,7 @@
-"""`export`, in float32, bfloat16 or int8."""
+"""Exports in every precision: `allmlp.export`, and `write_export`, which it and the command `allmlp export` call."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from allmlp.exports import (
     new_export_file,
     onnx_bytes,
     read_browser_runtime,
+    write_float_export,
     write_openvino,
     write_page,
 )
-from allmlp.exports import export as export_floats
 from allmlp.hardware.processor import has_exact_int8
 from allmlp.inference import choose_backend
 from allmlp.io.atomic_write import write_bytes
@@ -30,7 +31,7 @@ from allmlp.io.display import Progress, Report, discard, no_progress, quote
 from allmlp.quantisation.judging import divide_photos
 from allmlp.quantisation.search import ATTEMPTS, DEFAULT_AGREEMENT, Attempt, Int8Export, search
 
-__all__ = ["check_export_options", "export", "export_int8"]
+__all__ = ["WrittenExport", "check_export_options", "export", "export_int8", "write_export"]
 
 
 def _write_onnx(
@@ -53,6 +54,14 @@ _PRECISIONS = ("float32", "bfloat16", "int8")
 
 _WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "openvino": _write_openvino, "web": _write_web}
 """They take `pixels`, too, if the format has several, and `runtime` if it is a page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenExport:
+    """An export that was written: its file or folder, and for int8 the attempts and what the file says about itself."""
+
+    path: Path
+    int8: Int8Export | None = None
 
 
 def export(
@@ -97,14 +106,47 @@ def export(
         DataError: no photos at `calibrate`.
         MissingExtraError: a library of the format or, for int8, an engine is not installed.
     """
+    return write_export(
+        source,
+        to=to,
+        out=out,
+        pixels=pixels,
+        precision=precision,
+        calibrate=calibrate,
+        agreement=agreement,
+        portable=portable,
+        runtime=runtime,
+    ).path
+
+
+def write_export(
+    source: str | Path | Checkpoint | ArrayCheckpoint,
+    *,
+    to: str,
+    out: str | Path | None,
+    pixels: str | None,
+    precision: str,
+    calibrate: str | Path | None,
+    agreement: float | None,
+    portable: bool | None,
+    runtime: str | Path | BrowserRuntime | None,
+    report: Report = discard,
+    progress: Progress = no_progress,
+) -> WrittenExport:
+    """Write an export as `export` does, with the same arguments and errors, and return what is known of it.
+
+    `report` takes lines about the attempts at int8, and `progress` the number of answers so far and the total.
+    """
     check_export_options(to, precision, calibrate, agreement, portable)
     check_runtime_option(runtime, to)
     if precision != "int8":
-        return export_floats(source, to=to, out=out, pixels=pixels, precision=precision, runtime=runtime)
+        return WrittenExport(
+            path=write_float_export(source, to=to, out=out, pixels=pixels, precision=precision, runtime=runtime)
+        )
     assert calibrate is not None
     if isinstance(source, ArrayCheckpoint):
         raise ConfigError("source is an ArrayCheckpoint; int8 needs a Checkpoint, a path or a name.")
-    return export_int8(
+    written = export_int8(
         source,
         calibrate,
         to=to,
@@ -113,7 +155,10 @@ def export(
         agreement=DEFAULT_AGREEMENT if agreement is None else agreement,
         portable=portable is not False,
         runtime=runtime,
-    ).path
+        report=report,
+        progress=progress,
+    )
+    return WrittenExport(path=written.path, int8=written)
 
 
 def check_export_options(

@@ -17,7 +17,6 @@ SAMPLE = [
         "middle of an epoch (stream, float32, accumulation 1)",
         "while saving a snapshot (memory, float32, accumulation 1)",
         "before writing the recipe (memory, float32, accumulation 1)",
-        "three kills in one epoch (memory, float32, accumulation 1)",
     )
 ]
 
@@ -27,9 +26,8 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(case: Case, stage: Stage, 
     assert not kill_matrix.run(case, stage, tmp_path).problems
 
 
-@pytest.mark.parametrize("fault", CONTROLS)
-def test_a_resume_that_forgets_where_it_was_is_seen(fault: str, stage: Stage, tmp_path: Path) -> None:
-    assert not kill_matrix.control(fault, stage, tmp_path).problems
+def test_a_resume_that_forgets_where_it_was_is_seen(stage: Stage, tmp_path: Path) -> None:
+    assert not kill_matrix.control("resume without the step", stage, tmp_path).problems
 
 
 @pytest.mark.slow

@@ -9,11 +9,10 @@ from tests.reliability.ranks_stage import RanksStage
 
 CONTROLS = ranks_numbers_matrix.CONTROLS
 CASES = {**ranks_numbers_matrix.CASES, **ranks_job_matrix.CASES, **ranks_error_matrix.CASES}
+# Without those that test_process_group.py has too: a signal, and another number of processes after it.
 SAMPLE = (
-    "ranks: saved by 4, resumed by another number of processes (on 4, then sharded across 2)",
     "ranks: NaN on one process of two (weight of one process, skip, process 1)",
     "ranks: killed twice (process 1 in a step, then process 0 during evaluation)",
-    "ranks: SIGTERM during evaluation (process 1)",
     "ranks: two machines (two processes each)",
     "ranks: error in a step (a photo missing on process 1 of 2)",
     "ranks: processes that would not train the same model (another setting on process 1)",
@@ -23,10 +22,6 @@ SAMPLE = (
 @pytest.mark.parametrize("name", SAMPLE)
 def test_many_processes_end_and_go_on_as_one(name: str, ranks_stage: RanksStage, tmp_path: Path) -> None:
     assert not CASES[name](ranks_stage, tmp_path).problems
-
-
-def test_processes_that_each_make_the_whole_batch_are_seen(ranks_stage: RanksStage, tmp_path: Path) -> None:
-    assert not CONTROLS["control: whole batch on every process (two processes)"](ranks_stage, tmp_path).problems
 
 
 @pytest.mark.slow

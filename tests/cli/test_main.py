@@ -154,7 +154,9 @@ def test_a_bug_keeps_its_traceback_and_exits_1():
     assert outcome.stderr.endswith("ZeroDivisionError: our bug\n")
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["recipes"], 0), (["train", "nowhere"], 3)])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["recipes"], 0), pytest.param(["train", "nowhere"], 3, marks=pytest.mark.slow)]
+)
 def test_one_of_several_processes_ends_whatever_torchs_threads_still_do(arguments, code, monkeypatch):
     """Alone it is aborted: a thread of torch's that wants the interpreter back while that goes down ends the process."""
     program = (

@@ -81,7 +81,7 @@ def images_of(content: bytes) -> Callable[[NDArray[np.uint8]], NDArray[np.float3
 
 
 @pytest.mark.parametrize(("law", "fit", "interpolation"), CASES)
-@pytest.mark.parametrize("image_size", [(16, 24), (32, 32)])
+@pytest.mark.parametrize("image_size", [(16, 24), pytest.param((32, 32), marks=pytest.mark.slow)])
 def test_exact_pixels_are_those_of_allmlp_bit_for_bit(
     law: str, fit: tuple[str, float], interpolation: str, image_size: tuple[int, int]
 ) -> None:
@@ -230,7 +230,7 @@ def test_openvino_ignores_antialiasing_so_that_its_pixels_are_not_used() -> None
 
 
 @pytest.mark.parametrize(("law", "fit", "interpolation"), AUTHORS)
-@pytest.mark.parametrize("image_size", [(16, 24), (32, 32)])
+@pytest.mark.parametrize("image_size", [(16, 24), pytest.param((32, 32), marks=pytest.mark.slow)])
 def test_the_authors_pixels_are_those_of_allmlp_bit_for_bit(
     law: str, fit: tuple[str, float], interpolation: str, image_size: tuple[int, int]
 ) -> None:

@@ -5,6 +5,7 @@ import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -68,6 +69,11 @@ FORMS: dict[str, Callable[[Path, Photos], Path]] = {
 }
 
 
+def forms(*fast: str) -> list[Any]:
+    """Return all forms; those that are not named are slow tests, since digests are compared in one way for all."""
+    return [pytest.param(form, id=name, marks=() if name in fast else pytest.mark.slow) for name, form in FORMS.items()]
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
     root = write_photos(tmp_path_factory.mktemp("photos"), per_class=12)
@@ -80,7 +86,7 @@ def saved_again(png: bytes) -> bytes:
     return content.getvalue()
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("form", forms("folder", "Parquet", "tar shards"))
 def test_photos_that_changed_are_refused_by_name_in_every_container(
     form: Callable[[Path, Photos], Path], photos: Photos, tmp_path: Path
 ) -> None:
@@ -102,7 +108,7 @@ def test_photos_that_changed_are_refused_by_name_in_every_container(
     train(RECIPE, other_form(tmp_path / "elsewhere", photos), tmp_path / "run", resume=True)  # the same bytes go on
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("form", forms("zip", "CSV"))
 def test_copies_are_warned_of_in_every_container(
     form: Callable[[Path, Photos], Path], photos: Photos, tmp_path: Path
 ) -> None:

@@ -57,7 +57,7 @@ class StopAt(NoProgress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("best_by", ["top1", "loss"])
+@pytest.mark.parametrize("best_by", ["top1", pytest.param("loss", marks=pytest.mark.slow)])
 def test_patience_ends_a_run_the_epochs_it_waits_after_the_best_one(best_by, photos, tmp_path):
     plain = train(override(ROUGH, [f"best_by={best_by}"]), photos, tmp_path / "plain")
     scores = rows(plain.directory)

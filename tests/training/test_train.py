@@ -153,7 +153,10 @@ def test_the_same_photos_in_another_form_train_to_the_same_bits(convert, run, fo
     assert same(weights(other.directory), weights(run.directory))
 
 
-@pytest.mark.parametrize(("storage", "num_workers"), [("memory", 0), ("stream", 0), ("stream", 2), ("auto", 2)])
+@pytest.mark.parametrize(
+    ("storage", "num_workers"),
+    [("memory", 0), pytest.param("stream", 0, marks=pytest.mark.slow), ("stream", 2), ("auto", 2)],
+)
 def test_two_runs_are_the_same_bits_however_photos_are_read(storage, num_workers, run, folder, tmp_path):
     recipe = tiny_recipe(data=DataConfig(storage=storage, num_workers=num_workers))
     other = train(recipe, folder, tmp_path / "run")

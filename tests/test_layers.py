@@ -20,8 +20,9 @@ LAYERS = (
     ("evaluation",),
     ("explanations",),
     ("inference",),
-    ("exports", "metrics"),
+    ("exports",),
     ("checkpoints",),
+    ("metrics",),
     ("model", "data"),
     ("provenance", "runs"),
     ("config", "hardware", "photo_page"),
@@ -34,8 +35,8 @@ TOOLBOXES = ("io", "hardware", "runs")
 # The same inside packages that have sub-packages: the sub-packages and the modules next to them, from the top down.
 INNER_LAYERS = {
     "checkpoints": (
-        ("arrays",),
-        ("load", "publish"),
+        ("arrays", "publish"),
+        ("load",),
         ("assumptions",),
         ("sources",),
         ("formats",),

@@ -30,6 +30,8 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "evaluate": lambda value: allmlp.evaluate(tiny_checkpoint(), value),
     "load_checkpoint": allmlp.load_checkpoint,
     "open_model": allmlp.open_model,
+    "push": lambda value: allmlp.push(value, "ann/mixer"),
+    "push run": lambda value: allmlp.push(tiny_checkpoint(), "ann/mixer", run=value),
     "export": lambda value: allmlp.export(value, out="x.onnx"),
     "analyse_weights": allmlp.analyse_weights,
     "draw_weights": lambda value: allmlp.draw_weights(value, "x.png"),
@@ -44,7 +46,13 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "finetune photos": lambda value: allmlp.finetune(value, "run"),
     "labels": lambda value: read_label_sets(value, ["a.jpg"], {"cat": 0}, num_classes=1),
 }
-NEW_BY_DEFAULT = ("train", "finetune", "finetune teacher", "export to")  # None is a new folder
+NEW_BY_DEFAULT = (
+    "push run",
+    "train",
+    "finetune",
+    "finetune teacher",
+    "export to",
+)  # None has a meaning
 OTHERS = (None, 3, 10**5000, b"bytes", ["a"], {"a": 1}, object(), np.zeros(3), torch.zeros(3), PathOf(3), PathOf(None))
 
 

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from allmlp.checkpoints import Checkpoint, ModelDescription, load_checkpoint, save_checkpoint
+    from allmlp.checkpoints import Checkpoint, ModelDescription, PushResult, load_checkpoint, push, save_checkpoint
     from allmlp.data import Preprocessing, QualityReport, check, open_dataset
     from allmlp.errors import (
         AllmlpError,
@@ -72,6 +72,7 @@ _MODULES = {
     "ModelDescription": "allmlp.checkpoints",
     "Predictor": "allmlp.inference",
     "Preprocessing": "allmlp.data",
+    "PushResult": "allmlp.checkpoints",
     "QualityReport": "allmlp.data",
     "Recipe": "allmlp.training",
     "RunnableModel": "allmlp.inference",
@@ -95,6 +96,7 @@ _MODULES = {
     "open_dataset": "allmlp.data",
     "open_model": "allmlp.inference",
     "overlay": "allmlp.explanations",
+    "push": "allmlp.checkpoints",
     "report_run": "allmlp.training",
     "save_checkpoint": "allmlp.checkpoints",
     "train": "allmlp.recipes",
@@ -128,6 +130,7 @@ __all__ = [
     "ModelDescription",
     "Predictor",
     "Preprocessing",
+    "PushResult",
     "QualityReport",
     "Recipe",
     "RunnableModel",
@@ -151,6 +154,7 @@ __all__ = [
     "open_dataset",
     "open_model",
     "overlay",
+    "push",
     "report_run",
     "save_checkpoint",
     "train",

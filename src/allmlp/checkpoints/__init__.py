@@ -18,38 +18,34 @@ if TYPE_CHECKING:
     from allmlp.checkpoints.formats.native import save_checkpoint
     from allmlp.checkpoints.formats.registry import FORMATS, Format
     from allmlp.checkpoints.load import load_checkpoint, load_for_size
-    from allmlp.checkpoints.publish.model_card import CARD_MARK, CardScore, model_card_text
-    from allmlp.checkpoints.publish.upload import check_upload, fetch_card, upload_folder
+    from allmlp.checkpoints.publish.push import PushResult, check_push_names, push
     from allmlp.checkpoints.sources.catalog import CATALOG, PublishedModel
     from allmlp.checkpoints.sources.published import is_cached
     from allmlp.checkpoints.sources.resolve import STARTER
     from allmlp.checkpoints.unknown_rule import UnknownRule, encode_statistics
 
 __all__ = [
-    "CARD_MARK",
     "CATALOG",
     "FORMATS",
     "STARTER",
     "ArrayCheckpoint",
-    "CardScore",
     "Checkpoint",
     "Format",
     "ModelDescription",
     "PreprocessingChanges",
     "PublishedModel",
+    "PushResult",
     "UnknownRule",
     "as_arrays",
-    "check_upload",
+    "check_push_names",
     "encode_statistics",
-    "fetch_card",
     "is_cached",
     "load_arrays",
     "load_checkpoint",
     "load_for_size",
-    "model_card_text",
+    "push",
     "safetensors_header",
     "save_checkpoint",
-    "upload_folder",
     "write_safetensors",
 ]
 
@@ -77,15 +73,10 @@ _MODULES = {
         "load_checkpoint",
         "load_for_size",
     ),
-    "publish.model_card": (
-        "CARD_MARK",
-        "CardScore",
-        "model_card_text",
-    ),
-    "publish.upload": (
-        "check_upload",
-        "fetch_card",
-        "upload_folder",
+    "publish.push": (
+        "PushResult",
+        "check_push_names",
+        "push",
     ),
     "sources.catalog": (
         "CATALOG",

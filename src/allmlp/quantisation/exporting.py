@@ -218,12 +218,13 @@ def export_int8(
 ) -> Int8Export:
     """Write a checkpoint in int8: the first of `ATTEMPTS` that keeps the class of enough photos.
 
-    A third of the photos, at most 256, sets the ranges of the layers; of the others, at most 2,000 judge each attempt in the
-    engine that opens the file, with the pixels of `Preprocessing`, wherever those of the file are.
+    Some photos set the ranges of the layers, at most 256: those of validation, else of train. Of the split that `evaluate`
+    scores, at most 2,000 judge each attempt in the engine that opens the file, with the pixels of `Preprocessing`, wherever
+    those of the file are. A single split is divided, a third to set the ranges.
 
     Args:
         source: a path or a name, as `load_checkpoint` takes it, or a `Checkpoint`.
-        photos: a data set, as `open_dataset` takes it (test, else validation, else train), or a folder without labels.
+        photos: a data set, as `open_dataset` takes it, or a folder without labels.
         to: "onnx", "openvino" or "web".
         out, pixels, runtime: as in `export`.
         agreement: the share of photos that must keep the class that float32 gives them.

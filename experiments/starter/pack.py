@@ -59,11 +59,12 @@ bias. It is meant to be fine-tuned, not to be used as it is.
 """
 
 
-TEACHER = """**Teacher.** In round {rounds}, half of each label was the answer of a convolutional network about the same
-augmented image: {network} by Google (github.com/tensorflow/tpu, Apache 2.0), which its authors trained on the 1.28 million
-photos of ImageNet, with a classifier for Tiny-ImageNet that we fitted ({top1:.1%} top-1 there). Tiny-ImageNet consists of
-photos of ImageNet, so that the teacher may have been trained on photos of its validation split, and the accuracy below may be
-too high for that reason. Accuracies on other photos are not affected.
+TEACHER = """\
+**Teacher.** In round {rounds}, half of each label was the answer of a convolutional network about the same augmented image:
+{network} by Google (github.com/tensorflow/tpu, Apache 2.0), which its authors trained on the 1.28 million photos of
+ImageNet, with a classifier for Tiny-ImageNet that we fitted ({top1:.1%} top-1 there). Tiny-ImageNet consists of photos of
+ImageNet, so that the teacher may have been trained on photos of its validation split, and the accuracy below may be too high
+for that reason. Accuracies on other photos are not affected.
 
 """
 
@@ -116,7 +117,7 @@ def main() -> None:
         seed=figures["seed"],
         epochs=sum(each["num_epochs"] for each in rounds),
         in_rounds=" in rounds,\neach from the weights of the one before" if len(rounds) > 1 else "",
-        commands="\n".join(f"    {each['trained']['command']}" for each in rounds),
+        commands="\n".join(f"    {command}" for each in rounds for command in commands(each)),
         num_rounds=len(rounds),
         rounds="\n".join(
             ["| round | epochs | hours | on | top-1 |", "|---|---|---|---|---|", *map(row, rounds, count(1))]
@@ -129,6 +130,14 @@ def main() -> None:
     )
     write_text(TARGET / "README.md", card)
     print("wrote", TARGET, record(RESULT, figures, command="python experiments/starter/pack.py RUN"))
+
+
+def commands(figures):
+    """Return the commands of a round: that of its teacher, if it has one, and its own."""
+    fitted = (
+        ["python -m experiments.starter.teacher PHOTOS WEIGHTS.pth --out TEACHER"] if figures.get("teacher") else []
+    )
+    return [*fitted, figures["trained"]["command"]]
 
 
 def teacher_text(rounds):

@@ -14,8 +14,8 @@ def starter() -> Recipe:
     """The Mixer with 1.80 M parameters from which `allmlp finetune` starts, trained on Tiny-ImageNet.
 
     Command: `allmlp train TINY_IMAGENET --recipe starter`; experiments/starter/arrange.py prepares the folder.
-    Expected: 46.7 % on Tiny-ImageNet's validation photos. The weights were then trained in further rounds, with smaller crops
-        and more mixing; their model card has the commands and the accuracy of each.
+    Expected: 46.7 % on Tiny-ImageNet's validation photos. The weights were then trained in further rounds, with smaller crops,
+        more mixing and a teacher; their model card has the commands and the accuracy of each.
     Cost: 16 epochs of 100,000 photos of 64 pixels in 200 classes: about 2 hours on one core with bfloat16.
     Source: ours; the training settings of recipe cifar10, with inception crops of at least half of the photo.
     """

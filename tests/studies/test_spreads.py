@@ -4,7 +4,13 @@ import pytest
 from scipy import stats
 
 from allmlp.provenance import spread
-from allmlp.studies.spreads import is_surely_positive, mean_and_std
+from allmlp.studies.spreads import (
+    is_surely_above,
+    is_surely_below,
+    is_surely_positive,
+    mean_and_std,
+    verdict_on_gain,
+)
 
 
 def test_one_seed_has_no_standard_deviation() -> None:
@@ -28,3 +34,26 @@ def test_sure_is_what_chance_explains_in_at_most_5_of_100_cases(n: int) -> None:
     assert is_surely_positive({"n": n, "mean": 1.002 * limit, "std": 1.0})
     many = {"n": 100, "mean": stats.t.ppf(0.95, 99) / 10, "std": 1.0}
     assert not is_surely_positive(many)
+
+
+def test_a_bound_moves_what_is_sure() -> None:
+    values = spread([0.5, 0.55, 0.6])
+    assert is_surely_above(values, 0.4) and not is_surely_above(values, 0.54)
+    assert is_surely_below(values, 0.7) and not is_surely_below(values, 0.56)
+    assert not is_surely_above(spread([0.9]), 0.0) and not is_surely_below(spread([0.9]), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ([1.0, 1.1, 1.2], "Agrees with the paper"),
+        ([1.0, 5.0], "Points the same way"),
+        ([1.0], "Points the same way"),
+        ([0.0, 0.0], "Points the other way"),
+        ([-1.0], "Points the other way"),
+        ([-1.0, -5.0], "Points the other way"),
+        ([-1.0, -1.1, -1.2], "Does not agree"),
+    ],
+)
+def test_a_verdict_takes_as_much_certainty_either_way(gains: list[float], expected: str) -> None:
+    assert verdict_on_gain(spread(gains)) == expected

@@ -1,7 +1,6 @@
 """The weights of the starter next to untrained ones, and the sentence that follows from the figures."""
 
 import base64
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,18 @@ from tests.studies.tasks.task_contexts import TaskContext
 
 from allmlp.checkpoints import save_checkpoint
 from allmlp.studies.drawing import to_png
-from allmlp.studies.paper.weights import STUDY
+from allmlp.studies.paper.weights import STUDY, differences
 from allmlp.studies.study import Arm, ArmResult, StudyOptions
 
 
 def results(*blocks: tuple[float, float], num_seeds: int = 3, share: float = 0.75) -> list[ArmResult]:
-    """Return a checkpoint whose blocks have these frequencies and cosines, next to untrained Mixers with 0.4 and -0.4."""
+    """Return a checkpoint whose blocks have these frequencies and cosines, next to untrained Mixers.
+
+    Those have frequencies of 0.40, 0.41 and 0.42 and cosines of -0.40, -0.41 and -0.42: means of 0.41 and -0.41, and standard
+    deviations of 0.01. Half of their units are in pairs.
+    """
     arms = STUDY.arms(StudyOptions(num_seeds=num_seeds))
-    untrained = [figures(*[block(0.4 + arm.seed / 100, -0.4, 0.5)] * len(blocks)) for arm in arms[1:]]
+    untrained = [figures(*[block(0.4 + arm.seed / 100, -0.4 - arm.seed / 100, 0.5)] * len(blocks)) for arm in arms[1:]]
     trained = figures(*(block(frequency, cosine, share) for frequency, cosine in blocks))
     return [ArmResult(arm, each) for arm, each in zip(arms, [trained, *untrained], strict=True)]
 
@@ -36,36 +39,57 @@ def figures(*blocks: dict[str, Any]) -> dict[str, Any]:
 
 
 LIKE, UNLIKE = (0.2, -0.8), (0.41, -0.4)
+BY_CHANCE = (0.395, -0.425)  # beyond all untrained ones, by 1.5 standard deviations
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict", "count"),
+    ("found", "verdict", "where"),
     [
-        (results(LIKE, UNLIKE), "Agrees with the paper", "1 of the first 1 block, and not in the last"),
-        (results(LIKE, LIKE, LIKE, UNLIKE), "Agrees with the paper", "3 of the first 3 blocks, and not in the last"),
-        (results(LIKE, UNLIKE, UNLIKE, UNLIKE), "Points the same way", "1 of the first 3 blocks"),
+        (results(LIKE, UNLIKE), "Agrees with the paper", "1 of the first 1 block (1), and in none of the 1 deeper"),
+        (
+            results(LIKE, LIKE, LIKE, UNLIKE),
+            "Agrees with the paper",
+            "3 of the first 3 blocks (1, 2 and 3), and in none of the 1 deeper block",
+        ),
+        (
+            results(LIKE, UNLIKE, UNLIKE, LIKE, UNLIKE, LIKE, UNLIKE),
+            "Points the same way",
+            "1 of the first 3 blocks (1), and in 2 of the 4 deeper blocks (4 and 6)",
+        ),
+        (
+            results(LIKE, LIKE, LIKE, UNLIKE, LIKE, UNLIKE),
+            "Points the same way",  # a deeper block has it, although the last has not
+            "3 of the first 3 blocks (1, 2 and 3), and in 1 of the 3 deeper blocks (5)",
+        ),
         (results(LIKE, LIKE, LIKE, UNLIKE, num_seeds=2), "Points the same way", "3 of the first 3 blocks"),
         (results(LIKE, LIKE, LIKE, UNLIKE, share=0.4), "Points the same way", "3 of the first 3 blocks"),
-        (results(LIKE, LIKE, LIKE, LIKE), "Points the same way", "3 of the first 3 blocks, and also in the last"),
-        (results((0.2, -0.3), UNLIKE), "Does not agree", "0 of the first 1 block"),
-        (results(UNLIKE, UNLIKE), "Does not agree", "0 of the first 1 block"),
+        (results(LIKE, LIKE, LIKE, LIKE), "Points the same way", "3 of the first 3 blocks (1, 2 and 3), and in 1 of"),
+        (results(UNLIKE, LIKE, LIKE, UNLIKE), "Points the same way", "2 of the first 3 blocks (2 and 3)"),
+        (results(UNLIKE, LIKE, UNLIKE, UNLIKE), "Does not agree", "1 of the first 3 blocks (2)"),
+        (results(BY_CHANCE, BY_CHANCE, BY_CHANCE, UNLIKE), "Does not agree", "none of the first 3 blocks"),
+        (results((0.2, -0.3), UNLIKE), "Does not agree", "none of the first 1 block"),
+        (results(UNLIKE, UNLIKE), "Does not agree", "none of the first 1 block"),
+        (results(UNLIKE, UNLIKE, num_seeds=1), "Points the other way", "none of the first 1 block"),
+        (results(LIKE), "Agrees with the paper", "1 of the first 1 block (1), units"),
     ],
 )
-def test_the_sentence_follows_from_the_figures(found: list[ArmResult], verdict: str, count: str) -> None:
+def test_the_sentence_follows_from_the_figures(found: list[ArmResult], verdict: str, where: str) -> None:
     said = STUDY.agreement(found)
-    assert said.startswith(f"{verdict}: in {count}")
-    assert f"(n = {len(found) - 1} untrained Mixers, one checkpoint)." in said
-    early, blocks = (int(word) for word in (count[0], count.split()[4]))
-    assert ("The likely reason" in said) is (early < blocks)  # of the starter, which is small
+    assert said.startswith(f"{verdict}: in {where}")
+    assert said.endswith(f"(n = {len(found) - 1} untrained Mixers, one checkpoint).")
+    assert ("both by more than 2 of their standard deviations" in said) is (len(found) > 2)
 
 
-def test_no_reason_is_given_for_other_checkpoints() -> None:
-    found = results(LIKE, UNLIKE, UNLIKE, UNLIKE)
-    others = [
-        each._replace(arm=dataclasses.replace(each.arm, settings={**each.arm.settings, "checkpoint": "b16-i21k"}))
-        for each in found
-    ]
-    assert STUDY.agreement(others).endswith("one checkpoint).")
+def test_the_differences_of_every_measure_are_named() -> None:
+    """The first block is lower in both measures, the second in one; the third is above, the last as untrained ones."""
+    found = results((0.3, -0.8), (0.3, -0.41), (0.5, -0.2), (0.41, -0.41), share=0.5)
+    assert differences(found) == (
+        "Compared with untrained Mixers, by more than 2 of their standard deviations, units have lower frequencies in blocks 1 "
+        "and 2 and higher ones in block 3; closer opposites in block 1 and more distant ones in block 3; neither fewer pairs "
+        "nor more pairs in any block. The patch filters have a lower frequency."
+    )
+    more = differences(results(UNLIKE, UNLIKE, share=0.75))
+    assert more.endswith("; more pairs in blocks 1 and 2. The patch filters have a similar frequency.")
 
 
 def test_the_table_has_every_block_next_to_untrained_ones() -> None:
@@ -76,7 +100,7 @@ def test_the_table_has_every_block_next_to_untrained_ones() -> None:
         "0.200",
         "0.410 ± 0.010",
         "-0.80",
-        "-0.40 ± 0.00",
+        "-0.41 ± 0.01",
         "75",
         "50 ± 0",
         "3",

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,22 +18,24 @@ from allmlp.io.display import counted
 from allmlp.provenance import spread
 from allmlp.report import draw_weights
 from allmlp.studies.drawing import new_figure
-from allmlp.studies.spreads import mean_and_std
+from allmlp.studies.spreads import mean_and_std, verdict
 from allmlp.studies.study import Arm, ArmContext, ArmResult, Study, StudyOptions, Table
 from allmlp.studies.table3 import paper_training
 
-__all__ = ["STUDY"]
+__all__ = ["STUDY", "differences"]
 
 TRAINED, UNTRAINED = "trained", "untrained"
 _NUM_SEEDS = 5
 _NUM_FIRST_BLOCKS = 3  # of figure 5
 _MIN_SEEDS = 3  # of untrained Mixers, to say more than a direction
 _DPI = 100  # of the picture
-_REASON = (
-    " The likely reason for the blocks without this structure: the starter learnt from Tiny-ImageNet at 64 pixels, the "
-    "paper's Mixer-B/16 from the 300 million photos of JFT-300M at 224."
-)
-_FREQUENCY, _COSINE = "median_frequency", "median_opposite_cosine"
+_MARGIN = 2.0  # standard deviations of the untrained Mixers; less may be chance
+_FREQUENCY, _COSINE, _SHARE = "median_frequency", "median_opposite_cosine", "share_paired"
+_BELOW_AND_ABOVE = {
+    _FREQUENCY: ("lower frequencies", "higher ones"),
+    _COSINE: ("closer opposites", "more distant ones"),
+    _SHARE: ("fewer pairs", "more pairs"),
+}
 
 
 def arms(options: StudyOptions) -> list[Arm]:
@@ -89,7 +92,7 @@ def table(results: Sequence[ArmResult]) -> Table:
         for key, scale, digits in (
             (_FREQUENCY, 1, 3),
             (_COSINE, 1, 2),
-            ("share_paired", 100, 0),
+            (_SHARE, 100, 0),
         ):
             found = spread([scale * each[key] for each in others])
             cells += [f"{scale * block[key]:.{digits}f}", mean_and_std(found, digits)]
@@ -110,36 +113,101 @@ def table(results: Sequence[ArmResult]) -> Table:
     return Table(columns, rows)
 
 
-def agreement(results: Sequence[ArmResult]) -> str:
-    """Return whether the first blocks have the structure of figure 5, and the last one has not.
+def _margin(value: float, untrained: Sequence[float]) -> float:
+    """Return how far a value is above those of untrained Mixers, in standard deviations of these; infinite if they are 0."""
+    found = spread(untrained)
+    distance = value - found["mean"]
+    if not distance:
+        return 0.0
+    return distance / found["std"] if found["std"] else math.copysign(math.inf, distance)
 
-    A block has it if its units have a lower frequency and closer opposites, in the median, than those of all untrained Mixers.
-    To agree, the first three have it (as many as there are before the last), and most units of the first have a partner. With
-    some of the first three, or few untrained Mixers, it points the same way.
+
+def _margins(results: Sequence[ArmResult], key: str) -> list[float]:
+    """Return the margin of a measure in each block."""
+    trained, untrained = _parts(results)
+    return [
+        _margin(block[key], [each["blocks"][index][key] for each in untrained])
+        for index, block in enumerate(trained["blocks"])
+    ]
+
+
+def _structured(results: Sequence[ArmResult], num_first: int) -> tuple[list[int], list[int]]:
+    """Return the numbers of the blocks with structure: those of the first ones, and those of deeper ones."""
+    margins = zip(*(_margins(results, key) for key in (_FREQUENCY, _COSINE)), strict=True)
+    found = [number for number, each in enumerate(margins, 1) if max(each) < -_MARGIN]
+    return [number for number in found if number <= num_first], [number for number in found if number > num_first]
+
+
+def agreement(results: Sequence[ArmResult]) -> str:
+    """Return whether the first blocks have the structure of figure 5, and the deeper ones have not.
+
+    A block has it if its units have a lower frequency and closer opposites, in the median, than those of untrained Mixers, both
+    by more than two standard deviations of these. To agree, the first three have it (as many as there are before the last),
+    no deeper one has, and most units of the first have a partner. It points the same way if the first one has it, or two of the
+    first three. Few untrained Mixers are never sure.
     """
     trained, untrained = _parts(results)
     blocks, num_seeds = trained["blocks"], len(untrained)
-    is_structured = [
-        all(block[key] < min(each["blocks"][index][key] for each in untrained) for key in (_FREQUENCY, _COSINE))
-        for index, block in enumerate(blocks)
-    ]
-    early = is_structured[: max(1, min(_NUM_FIRST_BLOCKS, len(blocks) - 1))]
-    is_like = all(early) and blocks[0]["share_paired"] > 0.5 and not is_structured[-1]
-    agrees = is_like and num_seeds >= _MIN_SEEDS
-    verdict = "Agrees with the paper" if agrees else "Points the same way" if any(early) else "Does not agree"
-    first, keys = blocks[0], (_FREQUENCY, _COSINE, "share_paired")
+    num_first = max(1, min(_NUM_FIRST_BLOCKS, len(blocks) - 1))
+    early, deeper = _structured(results, num_first)
+    is_like = len(early) == num_first and blocks[0][_SHARE] > 0.5 and not deeper
+    holds = 1 in early or len(early) > 1
+    first_words = verdict(holds=holds, is_sure=num_seeds >= _MIN_SEEDS and (is_like or not holds))
+    where = _of_blocks(early, f"the first {counted(num_first, 'block')}")
+    if num_deeper := len(blocks) - num_first:
+        which = f"the {counted(num_deeper, 'deeper block')}"
+        where += f", and in {_of_blocks(deeper, which)}"
+    first, keys = blocks[0], (_FREQUENCY, _COSINE, _SHARE)
     others = {key: float(np.mean([each["blocks"][0][key] for each in untrained])) for key in keys}
-    is_starter = results[0].arm.settings["checkpoint"] == STARTER
-    reason = _REASON if is_starter and not all(early) else ""
     return (
-        f"{verdict}: in {sum(early)} of the first {counted(len(early), 'block')}, and "
-        f"{'also' if is_structured[-1] else 'not'} in the last, units have lower frequencies and closer opposites than "
-        f"untrained ones. In the first block, the median frequency is {first[_FREQUENCY]:.3f} cycles per patch, untrained "
-        f"{others[_FREQUENCY]:.3f}; the median cosine to the closest opposite is {first[_COSINE]:.2f}, untrained "
-        f"{others[_COSINE]:.2f}; {100 * first['share_paired']:.0f} % of the units are in pairs, untrained "
-        f"{100 * others['share_paired']:.0f} % "
-        f"(n = {num_seeds} untrained Mixers, one checkpoint).{reason}"
+        f"{first_words}: in {where}, units have lower frequencies and closer opposites than untrained ones"
+        f"{_by_margin(num_seeds, ', both')}. In the first block, the median frequency is {first[_FREQUENCY]:.3f} cycles per "
+        f"patch, untrained {others[_FREQUENCY]:.3f}; the median cosine to the closest opposite is {first[_COSINE]:.2f}, "
+        f"untrained {others[_COSINE]:.2f}; {100 * first[_SHARE]:.0f} % of the units are in pairs, untrained "
+        f"{100 * others[_SHARE]:.0f} % (n = {num_seeds} untrained Mixers, one checkpoint)."
     )
+
+
+def differences(results: Sequence[ArmResult]) -> str:
+    """Return in which blocks each measure differs from that of untrained Mixers, and whether that of the patch filters does."""
+    trained, untrained = _parts(results)
+    parts = []
+    for key, words in _BELOW_AND_ABOVE.items():
+        margins = list(enumerate(_margins(results, key), 1))
+        blocks = ([n for n, each in margins if each < -_MARGIN], [n for n, each in margins if each > _MARGIN])
+        found = [f"{what} in {_listed(numbers)}" for what, numbers in zip(words, blocks, strict=True) if numbers]
+        parts.append(" and ".join(found) if found else f"neither {words[0]} nor {words[1]} in any block")
+    filters = _margin(trained["filters"][_FREQUENCY], [each["filters"][_FREQUENCY] for each in untrained])
+    level = (
+        "a lower frequency"
+        if filters < -_MARGIN
+        else "a higher frequency"
+        if filters > _MARGIN
+        else "a similar frequency"
+    )
+    return (
+        f"Compared with untrained Mixers{_by_margin(len(untrained), ',')}, units have {'; '.join(parts)}. The patch filters "
+        f"have {level}."
+    )
+
+
+def _by_margin(num_untrained: int, before: str) -> str:
+    """Return the words for the margin, which takes more than one untrained Mixer."""
+    return f"{before} by more than {_MARGIN:g} of their standard deviations" if num_untrained > 1 else ""
+
+
+def _of_blocks(numbers: Sequence[int], which: str) -> str:
+    """Return "2 of the first 3 blocks (1 and 3)", or "none of the 5 deeper blocks"."""
+    return f"{len(numbers)} of {which} ({_joined(numbers)})" if numbers else f"none of {which}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return f"{'block' if len(numbers) == 1 else 'blocks'} {_joined(numbers)}"
+
+
+def _joined(numbers: Sequence[int]) -> str:
+    words = [str(number) for number in numbers]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def figure(results: Sequence[ArmResult]) -> Figure:

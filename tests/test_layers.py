@@ -41,7 +41,7 @@ INNER_LAYERS = {
         ("sources",),
         ("formats",),
         ("checkpoint", "naming"),
-        ("containers", "description", "validation"),
+        ("containers", "description", "torch_module", "validation"),
         ("unknown_rule",),
     ),
     "cli": (
@@ -95,7 +95,7 @@ INNER_LAYERS = {
         ("application", "workers"),
         ("routes",),
         ("service",),
-        ("batching", "http"),
+        ("answers", "batching", "http"),
         ("instruments", "models", "options", "page", "problems"),
     ),
     "report": (

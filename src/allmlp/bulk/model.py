@@ -73,10 +73,10 @@ def load_model(
     checkpoint = load_for_size(source, options.image_size, report_progress=report_progress)
     if changes := options.preprocessing.changes():
         checkpoint = checkpoint.with_preprocessing(changes)
-    for remark in checkpoint.remarks:
-        report(remark)
     if options.image_size is not None and options.image_size != checkpoint.config.image_size:
         checkpoint = checkpoint.at_resolution(options.image_size)
+    for remark in checkpoint.remarks:
+        report(remark)
     return LoadedModel(checkpoint, _digest(checkpoint), options)
 
 

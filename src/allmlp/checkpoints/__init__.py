@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from allmlp.checkpoints.arrays import ArrayCheckpoint, as_arrays, load_arrays
     from allmlp.checkpoints.checkpoint import Checkpoint
     from allmlp.checkpoints.containers.safetensors import safetensors_header, write_safetensors
-    from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
+    from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges, dropped_threshold
     from allmlp.checkpoints.formats.native import save_checkpoint
     from allmlp.checkpoints.formats.registry import FORMATS, Format
     from allmlp.checkpoints.load import load_checkpoint, load_for_size
@@ -38,6 +38,7 @@ __all__ = [
     "UnknownRule",
     "as_arrays",
     "check_push_names",
+    "dropped_threshold",
     "encode_statistics",
     "is_cached",
     "load_arrays",
@@ -63,6 +64,7 @@ _MODULES = {
     "description": (
         "ModelDescription",
         "PreprocessingChanges",
+        "dropped_threshold",
     ),
     "formats.native": ("save_checkpoint",),
     "formats.registry": (

@@ -4,12 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 
-from allmlp.checkpoints.description import ModelDescription, PreprocessingChanges
+from allmlp.checkpoints.description import (
+    THRESHOLD_DROPPED,
+    ModelDescription,
+    PreprocessingChanges,
+    dropped_threshold,
+)
+from allmlp.checkpoints.torch_module import copied_weights, unwrapped_mixer
 from allmlp.checkpoints.unknown_rule import UnknownRule
 from allmlp.checkpoints.validation import check_shapes
 from allmlp.data import Preprocessing
 from allmlp.errors import CheckpointError, ConfigError
-from allmlp.io.display import quote, summarise
+from allmlp.io.display import quote
 from allmlp.model import MixerConfig, parameter_shapes
 
 if TYPE_CHECKING:
@@ -135,7 +141,7 @@ class Checkpoint:
             ConfigError: not an `MlpMixer`, one whose weights are quantised or without data, or `like` is not a checkpoint.
             CheckpointError: the weights do not fit the module's configuration, or the names do not fit the classes.
         """
-        mixer = _unwrapped(module)
+        mixer = unwrapped_mixer(module)
         like = like.description if isinstance(like, Checkpoint) else like
         if not isinstance(like, ModelDescription):
             raise ConfigError(f"like is {quote(like)}; expected the Checkpoint that the training started from.")
@@ -146,7 +152,7 @@ class Checkpoint:
         elif isinstance(class_names, str) or not isinstance(class_names, Iterable):
             raise ConfigError(f"class_names is {quote(class_names)}; expected one name per class.")
         return cls(
-            weights=_copies(mixer),
+            weights=copied_weights(mixer),
             config=config,
             preprocessing=replace(like.preprocessing, image_size=config.image_size),
             class_names=tuple(class_names),
@@ -158,21 +164,30 @@ class Checkpoint:
     ) -> "Checkpoint":
         """Return a copy with these fields of the description replaced, and the weights unless they are None.
 
+        A threshold of "unknown" is kept unless it is among the fields: whoever changes what the features are drops it, as
+        `with_preprocessing` and `at_resolution` do.
+
         Raises:
             CheckpointError: the weights and the description do not fit each other.
         """
         weights = self.weights if weights is None else weights
-        return Checkpoint(weights=weights, description=self.description, remarks=self.remarks, **fields)
+        remarks = self.remarks
+        if fields.get("unknown") is not None:
+            remarks = tuple(remark for remark in remarks if not remark.startswith(THRESHOLD_DROPPED))
+        return Checkpoint(weights=weights, description=self.description, remarks=remarks, **fields)
 
     def with_preprocessing(self, changes: PreprocessingChanges) -> "Checkpoint":
         """Return this Mixer with another pre-processing, or with some of its fields changed.
+
+        If a value changes, the threshold of "unknown" is dropped, and a remark says so.
 
         Raises:
             ConfigError, CheckpointError: as `ModelDescription.with_preprocessing`.
         """
         remarks = [remark for remark in self.remarks if not remark.startswith(UNSTATED_PREPROCESSING)]
         description = self.description.with_preprocessing(changes)
-        return Checkpoint(weights=self.weights, description=description, remarks=remarks)
+        changed = Checkpoint(weights=self.weights, description=description, remarks=remarks)
+        return changed._with_dropped_threshold(self)
 
     def with_remarks(self, *remarks: str) -> "Checkpoint":
         """Return this Mixer with further remarks."""
@@ -197,6 +212,8 @@ class Checkpoint:
         self, image_size: int | tuple[int, int], method: Literal["auto", "block", "resample"] = "auto"
     ) -> "Checkpoint":
         """Return this Mixer for images of another size. Only token mixing changes; see model/resolution.py.
+
+        The threshold of "unknown" is dropped, and a remark says so: it holds for features of the present size.
 
         Args:
             image_size: (height, width) in pixels, multiples of the patch size; an int means a square.
@@ -223,6 +240,8 @@ class Checkpoint:
 
     def at_patch_size(self, patch_size: int) -> "Checkpoint":
         """Return this Mixer for another patch size and the same number of patches: the image size scales with them.
+
+        The threshold of "unknown" is dropped, and a remark says so.
 
         Raises:
             ConfigError: the patch size is invalid.
@@ -261,46 +280,15 @@ class Checkpoint:
 
     def _resized(self, config: MixerConfig, weights: "Mapping[str, Tensor]", how: str) -> "Checkpoint":
         before, after = (" × ".join(map(str, size)) for size in (self.config.image_size, config.image_size))
-        return self.replace(
+        changed = self.replace(
             config=config,
             weights=weights,
             preprocessing=replace(self.preprocessing, image_size=config.image_size),
+            unknown=None,
             source=f"{self.source}; from {before} to {after} pixels: {how}",
         )
+        return changed._with_dropped_threshold(self)
 
-
-def _copies(mixer: "MlpMixer") -> "dict[str, Tensor]":
-    """Return the weights of a module on the CPU. Raises ConfigError if some are quantised or without data."""
-    import torch
-
-    state = mixer.state_dict()
-    bad = [
-        name
-        for name, weight in state.items()
-        if not isinstance(weight, torch.Tensor) or weight.is_quantized or weight.is_meta
-    ]
-    if bad:
-        raise ConfigError(
-            f"module has weights that are quantised or without data (on the meta device): {summarise(bad, limit=3)}. "
-            "Give the module that was trained, as Checkpoint.build returns it."
-        )
-    return {name: weight.detach().cpu().clone() for name, weight in state.items()}
-
-
-def _unwrapped(module: object) -> "MlpMixer":
-    """Return the Mixer inside the wrappers of torch: DistributedDataParallel, DataParallel and torch.compile."""
-    from torch import nn
-
-    from allmlp.model import MlpMixer
-
-    inner = module
-    for _ in range(4):
-        if isinstance(inner, MlpMixer):
-            return inner
-        inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
-    parts = module.named_modules() if isinstance(module, nn.Module) else ()
-    inside = next((name for name, part in parts if isinstance(part, MlpMixer)), "")
-    raise ConfigError(
-        f"module is of type {type(module).__name__}; expected an MlpMixer, such as Checkpoint.build returns."
-        + (f" It contains one: give its part {inside!r}." if inside else "")
-    )
+    def _with_dropped_threshold(self, before: "Checkpoint") -> "Checkpoint":
+        remark = dropped_threshold(before.description, self.description)
+        return self.with_remarks(remark) if remark else self

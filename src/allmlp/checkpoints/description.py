@@ -12,7 +12,7 @@ from allmlp.errors import CheckpointError, ConfigError
 from allmlp.io.display import escape, quote, shorten, summarise
 from allmlp.model import MixerConfig
 
-__all__ = ["DIGEST_KEY", "FORMAT", "ModelDescription", "PreprocessingChanges"]
+__all__ = ["DIGEST_KEY", "FORMAT", "THRESHOLD_DROPPED", "ModelDescription", "PreprocessingChanges", "dropped_threshold"]
 
 PreprocessingChanges = Preprocessing | Mapping[str, Any]
 """Another pre-processing, or a dictionary of the fields that change, such as {"mean": (0, 0, 0), "std": (1, 1, 1)}."""
@@ -22,6 +22,9 @@ DIGEST_KEY = "sha256"
 
 FORMAT = "allmlp checkpoint"
 """The value of "format" in config.json."""
+
+THRESHOLD_DROPPED = 'The threshold of "unknown" was dropped'
+"""The start of the remark of `dropped_threshold`."""
 
 VERSION = 1
 
@@ -124,21 +127,26 @@ class ModelDescription:
 
         A change of `law` to one of the authors' also sets `fit`, `crop_fraction` and `interpolation` to those of their
         evaluation; a change to a setting that the law's code does not have makes the law "allmlp"; and a change of `fit` to
-        "pad" sets `crop_fraction` to 1, as nothing is cropped: each unless that is given, too.
+        "pad" sets `crop_fraction` to 1, as nothing is cropped: each unless that is given, too. If a value really changes, the
+        threshold of "unknown" is dropped, which was fitted to features of other pixels (see `dropped_threshold`).
 
         Raises:
             ConfigError: an unknown field or an invalid value.
             CheckpointError: another image size than the model's.
         """
         if isinstance(changes, Preprocessing):
-            return replace(self, preprocessing=changes)
+            return self._seeing(changes)
         if not isinstance(changes, Mapping):
             raise ConfigError(
                 f"preprocessing is {quote(changes)}; expected a Preprocessing, or a dictionary of the fields to change, "
                 "such as {'mean': (0, 0, 0), 'std': (1, 1, 1)}."
             )
         values = changed_settings(to_dict(self.preprocessing), changes)
-        return replace(self, preprocessing=from_dict(Preprocessing, values, where="preprocessing"))
+        return self._seeing(from_dict(Preprocessing, values, where="preprocessing"))
+
+    def _seeing(self, preprocessing: Preprocessing) -> "ModelDescription":
+        unknown = self.unknown if preprocessing == self.preprocessing else None
+        return replace(self, preprocessing=preprocessing, unknown=unknown)
 
     def to_json_object(self) -> dict[str, Any]:
         """Return the JSON object for config.json."""
@@ -198,3 +206,15 @@ class ModelDescription:
             )
         except CheckpointError as error:
             raise CheckpointError(f"{where}: {error}") from error
+
+
+def dropped_threshold(before: ModelDescription, after: ModelDescription) -> str:
+    """Return a remark if a model was changed so that its threshold of "unknown" no longer holds; "" if it has what it had."""
+    if before.unknown is None or after.unknown is not None:
+        return ""
+    is_resized = before.config.image_size != after.config.image_size
+    what = "images of another size" if is_resized else "photos with another pre-processing"
+    return (
+        f"{THRESHOLD_DROPPED}: it was fitted on {what}, and every photo now gets one of the classes. To fit one again, add the "
+        "same options to: allmlp convert CHECKPOINT NEW --to allmlp --unknown-from PHOTOS"
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from allmlp.checkpoints import STARTER, Checkpoint, PreprocessingChanges, load_for_size
+from allmlp.checkpoints import STARTER, Checkpoint, PreprocessingChanges, dropped_threshold, load_for_size
 from allmlp.data import BadPhotos, ImageDataset, is_skipping, open_dataset, skip_bad_photos
 from allmlp.errors import ConfigError
 from allmlp.evaluation.choose_split import split_of_run
@@ -46,10 +46,15 @@ def as_runnable(
             )
         if preprocessing is None:
             return model
-        return replace(model, description=model.description.with_preprocessing(preprocessing), pixels=None)
+        description = model.description.with_preprocessing(preprocessing)
+        if remark := dropped_threshold(model.description, description):
+            report(remark)
+        return replace(model, description=description, pixels=None)
     if not isinstance(model, Checkpoint) and export_kind(model) is not None:
-        opened = open_model(model, device=device, output=output, preprocessing=preprocessing)
-        return as_runnable(opened, image_size=sides, preprocessing=None, device=device, output=output, report=report)
+        opened = open_model(model, device=device, output=output)
+        return as_runnable(
+            opened, image_size=sides, preprocessing=preprocessing, device=device, output=output, report=report
+        )
     checkpoint = model if isinstance(model, Checkpoint) else load_for_size(model, sides)
     if sides is not None:
         checkpoint = checkpoint.at_resolution(sides)

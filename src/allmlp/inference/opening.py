@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, PreprocessingChanges
+from allmlp.checkpoints import ArrayCheckpoint, Checkpoint, PreprocessingChanges, dropped_threshold
 from allmlp.errors import ConfigError, did_you_mean
 from allmlp.exports import ExportInfo, export_kind, stated_info
 from allmlp.hardware.devices import choose_device
@@ -66,7 +66,9 @@ def open_model(
     model = replace(open_it(choice.source, device, precision, output), backend=name, remark=choice.remark)
     if preprocessing is None:
         return model
-    return replace(model, description=model.description.with_preprocessing(preprocessing), pixels=None)
+    description = model.description.with_preprocessing(preprocessing)
+    remark = " ".join(filter(None, (model.remark, dropped_threshold(model.description, description))))
+    return replace(model, description=description, remark=remark, pixels=None)
 
 
 class _Choice(NamedTuple):

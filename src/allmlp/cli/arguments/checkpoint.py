@@ -168,6 +168,8 @@ def load(source: str, image_size: str | None = None, preprocessing: dict[str, An
         return checkpoint
     changed = checkpoint.at_resolution(sides)
     report(escape(changed.source.removeprefix(f"{checkpoint.source}; ")))
+    for remark in changed.remarks[len(checkpoint.remarks) :]:  # what is dropped with the size
+        report(remark)
     return changed
 
 

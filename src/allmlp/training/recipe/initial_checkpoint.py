@@ -16,7 +16,8 @@ def load_initial_checkpoint(transfer: TransferConfig, *, report: Report) -> Chec
         ConfigError: the image size is invalid, or there are fewer blocks than are to be trained.
     """
     assert transfer.checkpoint is not None
-    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size)
+    # Its threshold of "unknown" is none of the weights that are trained, which get their own at the end.
+    checkpoint = load_for_size(transfer.checkpoint, transfer.image_size).replace(unknown=None)
     colours = {name: value for name in ("mean", "std") if (value := getattr(transfer, name)) is not None}
     if colours:
         checkpoint = checkpoint.with_preprocessing(colours)

@@ -20,8 +20,8 @@ def test_an_export_with_such_names_can_be_read_and_predicts_them(to: str, tmp_pa
     path = export(checkpoint, to=to, out=tmp_path / f"x{EXPORT_FORMATS[to].ending}")
     assert open_export(path).description.class_names == NAMES
     photos = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
-    found = Predictor(open_model(path)).predict(list(photos))
-    assert [each.label for each in found] == [each.label for each in Predictor(checkpoint).predict(list(photos))]
+    expected, found = (Predictor(open_model(each)).predict(list(photos)) for each in (checkpoint, path))
+    assert [each.label for each in found] == [each.label for each in expected]
     assert {each.label for each in found} <= set(NAMES)
 
 

@@ -213,7 +213,9 @@ def search(
 def _division(calibration: NDArray[np.uint8], judging: JudgingPhotos) -> str:
     """Return which photos calibrate and which judge."""
     if judging.split == judging.calibration_split:
-        place = f" of {judging.split}" if judging.split else ""
+        place = (
+            f" of {judging.split}" if judging.split not in ("", "train") else ""
+        )  # train alone: photos without splits
         return f"Calibrating on {len(calibration):,} photos{place}; {len(judging.images):,} others judge."
     return (
         f"Calibrating on {len(calibration):,} photos of {judging.calibration_split}; {len(judging.images):,} of "

@@ -21,10 +21,14 @@ SHORT = {
     "Pillow": (OSError("out of memory error when reading image file"), "not enough memory"),
     "threads": (RuntimeError("can't start new thread"), "no further thread"),
     "files of the process": (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "too many files are open"),
+    "a disk": (OSError(errno.EIO, os.strerror(errno.EIO)), "does not answer (Input/output error)"),
+    "a network mount": (OSError(errno.ESTALE, os.strerror(errno.ESTALE)), "does not answer (Stale file handle)"),
     "files of the machine": (OSError(errno.ENFILE, os.strerror(errno.ENFILE)), "too many files are open"),
 }
 OTHER = [
     OSError(errno.ENOENT, "no such file"),
+    OSError(errno.EACCES, "permission denied"),
+    OSError("cannot identify image file"),
     ValueError("out of memory"),
     RuntimeError("shape"),
     ImportError("torch"),

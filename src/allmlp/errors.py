@@ -1,7 +1,7 @@
 """Exceptions for problems that a user can fix, and shortages of the machine. Any other exception is a bug.
 
 A shortage of memory, threads or open files is an exception of Python, torch, Pillow or Arrow; it says nothing about the file
-that was being read.
+that was being read. The same holds if a disk, or the network that it is on, does not answer.
 """
 
 import difflib
@@ -29,6 +29,18 @@ _MEMORY = "there is not enough memory; close other programs, or use smaller phot
 _FILES = "too many files are open; raise the limit (ulimit -n)"
 _THREADS = "the system allows no further thread; raise its limit (ulimit -u, or a container's limit of processes)"
 _OS_ERRORS = {errno.ENOMEM: _MEMORY, errno.EMFILE: _FILES, errno.ENFILE: _FILES}
+# Of a disk that fails, is detached or is at the other end of a network: a later try may read what is there. Not all systems
+# have all of them.
+_OUTAGES = {
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ENODEV", "ENXIO", "ENOMEDIUM", "EREMOTEIO"),
+        *("ESTALE", "ETIMEDOUT", "ENOTCONN", "ENOLINK", "ESHUTDOWN", "EKEYEXPIRED"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET"),
+        *("ECONNABORTED", "ECONNREFUSED", "ECONNRESET"),
+    )
+    if hasattr(errno, name)
+}
 # Of allmlp's dependencies, the module and the package that installs it. The extras have messages of their own.
 _SAME_NAME = (
     "filelock",
@@ -135,11 +147,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def shortage(error: BaseException) -> str:
-    """Return what the machine lacked when this was raised, in words without a full stop; "" if it is another error."""
+    """Return what the machine lacked when this was raised, in words without a full stop; "" if it is another error.
+
+    It lacked memory, threads, open files, or the disk itself.
+    """
     if isinstance(error, MemoryError):
         return _MEMORY
     if isinstance(error, OSError) and error.errno in _OS_ERRORS:
         return _OS_ERRORS[error.errno]
+    if isinstance(error, OSError) and error.errno in _OUTAGES:
+        return f"the disk, or the network, does not answer ({error.strerror or error}); check it, and try again"
     if isinstance(error, RuntimeError | OSError | ImportError):
         text = str(error).lower()
         return next((words for said, words in _WORDS.items() if said in text), "")

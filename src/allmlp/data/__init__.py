@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from allmlp.data.decoding.decode import decode
     from allmlp.data.decoding.limits import DEFAULT_MAX_MEGAPIXELS, MAX_PHOTO_BYTES, max_pixels, set_max_megapixels
     from allmlp.data.decoding.pixels import to_pixels
-    from allmlp.data.decoding.reasons import PhotoError, PhotoFault, ShortageError
+    from allmlp.data.decoding.reasons import PhotoError, PhotoFault, ShortageError, raise_shortage
     from allmlp.data.digests import photo_digest, with_digests
     from allmlp.data.label_sets import read_label_sets
     from allmlp.data.laws import Law, changed_settings, scaled_size
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from allmlp.data.sources.file_reader import FileReader
     from allmlp.data.sources.folder import list_folder, unnamed_photos
     from allmlp.data.sources.folder_layout import Listing, unread_photos
-    from allmlp.data.sources.tar_shards.remote_shards import shard_at
+    from allmlp.data.sources.tar_shards.remote_shards import is_copy_whole, shard_at
     from allmlp.data.sources.tar_shards.stored_photos import TarPhoto, stored_photos, tar_files_in
     from allmlp.data.sources.tar_shards.writing_shards import write_shards
     from allmlp.data.split_names import split_named
@@ -102,6 +102,7 @@ __all__ = [
     "fold_of_photos",
     "held_out_as",
     "hold_out",
+    "is_copy_whole",
     "is_downloaded",
     "is_skipping",
     "join_splits",
@@ -117,6 +118,7 @@ __all__ = [
     "photo_digest",
     "photo_path",
     "plan_moves",
+    "raise_shortage",
     "read_choices",
     "read_label_sets",
     "read_skipped",
@@ -188,7 +190,7 @@ _MODULES = {
         "set_max_megapixels",
     ),
     "decoding.pixels": ("to_pixels",),
-    "decoding.reasons": ("PhotoError", "PhotoFault", "ShortageError"),
+    "decoding.reasons": ("PhotoError", "PhotoFault", "ShortageError", "raise_shortage"),
     "content": ("fingerprint",),
     "label_sets": ("read_label_sets",),
     "laws": (
@@ -255,7 +257,7 @@ _MODULES = {
         "unnamed_photos",
     ),
     "sources.folder_layout": ("Listing", "unread_photos"),
-    "sources.tar_shards.remote_shards": ("shard_at",),
+    "sources.tar_shards.remote_shards": ("is_copy_whole", "shard_at"),
     "sources.tar_shards.stored_photos": (
         "TarPhoto",
         "stored_photos",

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,31 +34,35 @@ class NumberedPhotos:
     names: Sequence[str]
 
 
-def open_numbered_photos(path: str | Path, *, compare: bool = True) -> NumberedPhotos | None:
+def open_numbered_photos(
+    path: str | Path, *, shown: str | Path | None = None, compare: bool = True
+) -> NumberedPhotos | None:
     """Open a file that holds many photos, a zip, a tar or a Parquet file, in an order that depends on the file alone.
 
     A tar shard may be at an address; `compare` is that of `stored_photos`. None for any other file. Only names are read; there
-    need not be labels.
+    need not be labels. `shown` is the path of the file in the names, if that is another one.
 
     Raises:
         DataError: the file cannot be read, or is not complete.
     """
     if is_remote(path):
-        return _numbered(stored_photos(path))
+        return _numbered(stored_photos(path), path)
     path = Path(path)
+    shown = path if shown is None else Path(shown)
     kind = _kind(path)
     suffix = path.suffix.lower()
     if kind is FileKind.PARQUET or suffix == ".parquet":
         parquet = open_parquet_photos(path)
-        return NumberedPhotos(parquet, [parquet.where(index) for index in range(len(parquet.rows))])
+        named = replace(parquet, files=(shown,))
+        return NumberedPhotos(parquet, [named.where(index) for index in range(len(parquet.rows))])
     if kind is FileKind.ZIP or suffix == ".zip" or is_part_of_zip(path.name):
         members = open_zip_photos(path)
-        return NumberedPhotos(members, [f"{path}: {name}" for name in members.names])
-    return _numbered(stored_photos(path, compare=compare)) if suffix == ".tar" else None
+        return NumberedPhotos(members, [f"{shown}: {name}" for name in members.names])
+    return _numbered(stored_photos(path, compare=compare), shown) if suffix == ".tar" else None
 
 
-def _numbered(photos: Sequence[TarPhoto] | None) -> NumberedPhotos | None:
-    return None if photos is None else NumberedPhotos(TarPhotos(photos), [photo.name for photo in photos])
+def _numbered(photos: Sequence[TarPhoto] | None, shown: str | Path) -> NumberedPhotos | None:
+    return None if photos is None else NumberedPhotos(TarPhotos(photos), [photo.named(shown) for photo in photos])
 
 
 def listed_files(table: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.data.photo_sources import FLAT, refusal, write_zip
 
-from allmlp.data import open_dataset
+from allmlp.data import open_dataset, open_numbered_photos
 from allmlp.errors import DataError
 
 
@@ -204,3 +204,70 @@ def test_members_that_share_their_bytes_or_unpack_to_too_much_are_refused(tmp_pa
         struct.pack_into("<II", content, content.index(b"PK\x01\x02") + 20, 2_900, 2_900)
 
     assert "its members overlap, or it is cut short: they need 4,900 bytes" in refusal(patch_zip(path, overlap))
+
+
+def encrypt(content: bytearray) -> None:
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+
+
+def pack_otherwise(content: bytearray) -> None:
+    start = content.index(b"PK\x01\x02")
+    content[start + 10 : start + 12] = struct.pack("<H", zipfile.ZIP_LZMA)
+
+
+def enlarge(content: bytearray) -> None:
+    start = content.index(b"PK\x01\x02")
+    content[start + 24 : start + 28] = struct.pack("<I", 3 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        (encrypt, "encrypted; unpack the zip with its password"),
+        (pack_otherwise, "compressed by a method other than store and deflate; pack the zip again"),
+        (enlarge, "larger than 200,000,000 bytes"),
+    ],
+)
+def test_for_answers_without_labels_a_member_that_is_not_read_is_one_reason(
+    patch: Callable[[bytearray], None], reason: str, tmp_path: Path
+) -> None:
+    path = patch_zip(write_zip(tmp_path / "x.zip", FLAT), patch)
+    opened = open_numbered_photos(path)
+    assert opened is not None
+    names = [f"{path}: {name}" for name in sorted(FLAT)]
+    assert opened.names == names
+    first = names.index(f"{path}: {next(iter(FLAT))}")
+    for index, name in enumerate(sorted(FLAT)):
+        if index == first:
+            with pytest.raises(DataError, match=f"x.zip: {name}: this photo cannot be read from the zip: {reason}"):
+                opened.reader.read(index)
+        else:
+            assert opened.reader.read(index) == FLAT[name]
+    assert "members" in refusal(path)  # for training, as before
+
+
+def test_for_answers_without_labels_a_bomb_is_one_reason(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "bomb.zip", {**FLAT, "hat/bomb.bmp": bytes(100 * 2**20)})
+    opened = open_numbered_photos(path)
+    assert opened is not None
+    index = list(opened.names).index(f"{path}: hat/bomb.bmp")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="larger than 200 times its compressed size, as no photo is"):
+            opened.reader.read(index)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+    assert opened.reader.read(index - 1) == FLAT[sorted([*FLAT, "hat/bomb.bmp"])[index - 1]]
+
+
+def test_what_makes_a_whole_zip_untrustworthy_is_refused_without_labels_too(tmp_path: Path) -> None:
+    paths = [
+        write_zip(tmp_path / "outside.zip", {**FLAT, "../evil.jpg": b""}),
+        write_zip(tmp_path / "twice.zip", {**FLAT, "./hat/0.jpg": b""}),
+        forged_zip(tmp_path / "beyond.zip", num_packed=5, offset=10_000),
+        write_zip(tmp_path / "total.zip", {f"{index}.jpg": bytes(2**20) for index in range(70)}),
+    ]
+    for path, words in zip(paths, ("outside of the zip", "duplicate", "beyond the end", "unpack to"), strict=True):
+        with pytest.raises(DataError, match=words):
+            open_numbered_photos(path)

@@ -61,14 +61,15 @@ class PhotoError(DataError):
 
 
 class ShortageError(PhotoError):
-    """A photo that was not read because the machine lacks memory or open files, or its shard could not be downloaded.
+    """A photo that was not read because the machine lacks memory or open files, or its disk or network does not answer.
 
-    It may be whole, and is never left out.
+    It may be whole, and is never left out. So is one whose shard is at an address, and could not be downloaded or was lost from
+    the cache.
     """
 
 
 def raise_shortage(error: Exception, *, where: str) -> None:
-    """Raise ShortageError with `where` the photo is if `error` is a lack of memory, threads or open files."""
+    """Raise ShortageError with `where` the photo is if `error` is a lack of memory, threads, open files or the disk."""
     if lacking := shortage(error):
         problem = f"this photo cannot be read: {lacking}."
         raise ShortageError(f"{where}: {problem}", problem=problem) from error

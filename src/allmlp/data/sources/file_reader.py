@@ -19,10 +19,15 @@ __all__ = ["FileReader", "file_problem"]
 
 
 def file_problem(path: Path) -> str | None:
-    """Return why `path` cannot be a photo (missing, a folder, a pipe, ...), without opening it; None if it can."""
+    """Return why `path` cannot be a photo (missing, a folder, a pipe, ...), without opening it; None if it can.
+
+    Raises:
+        ShortageError: the disk does not answer, so that nothing is known about it.
+    """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise_shortage(error, where=escape(path))
         if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114 - Path's raises
             return "a broken link"
         if is_address(path):
@@ -41,7 +46,10 @@ class FileReader:
     paths: tuple[str, ...]
 
     def read(self, index: int) -> bytes:
-        """Return the file's bytes. Raises DataError if it is missing, no longer a regular file, or too large."""
+        """Return the file's bytes. Raises DataError if it is missing, no longer a regular file, or too large.
+
+        It is a ShortageError if the machine lacks memory, open files or the disk.
+        """
         path = self.root / self.paths[index]
         problem = file_problem(path)
         if problem is None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from allmlp.data.dataset import ImageDataset
+from allmlp.data.decoding.reasons import raise_shortage
 from allmlp.data.sources.file_reader import FileReader, file_problem
 from allmlp.data.sources.folder_layout import (
     FolderOptions,
@@ -110,13 +111,18 @@ def unnamed_photos(root: Path, listing: Listing) -> list[str]:
 
 
 def kind_of_path(path: Path) -> FileKind | None:
-    """Return the kind of a file by its first bytes; None if it is unknown or not a file that can be read."""
+    """Return the kind of a file by its first bytes; None if it is unknown or not a file that can be read.
+
+    Raises:
+        ShortageError: the disk does not answer: it may be a photo.
+    """
     try:
-        if not path.is_file():
+        if file_problem(path) is not None:
             return None
         with path.open("rb") as file:
             return kind_of_file(file.read(START_BYTES))
-    except OSError:
+    except OSError as error:
+        raise_shortage(error, where=escape(path))
         return None
 
 
@@ -129,10 +135,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _link_problem(entry: os.DirEntry[str]) -> str | None:
-    """Return why a link cannot be followed (a loop, or an inaccessible folder); None if it can."""
+    """Return why a link cannot be followed (a loop, or an inaccessible folder); None if it can. Raises ShortageError."""
     try:
         entry.is_dir()
     except OSError as error:
+        raise_shortage(error, where=escape(entry.path))
         return (error.strerror or str(error)).lower()
     return None
 

@@ -5,8 +5,9 @@ import dataclasses
 import re
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +55,24 @@ class ZipReader:
     """Reads members by their offset in the file.
 
     Each read opens the file again, so threads and forked workers share no file position, but the zip directory is parsed
-    only once. `entries` is int64 (n, 5): offset, compressed size, size, compression method, CRC-32.
+    only once. `entries` is int64 (n, 5): offset, compressed size, size, compression method, CRC-32. `problems` are the reasons
+    why some members are not read, by their names.
     """
 
     path: Path
     names: tuple[str, ...]
     entries: NDArray[np.int64]
+    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def read(self, index: int) -> bytes:
-        """Return the member's bytes. Raises DataError if the zip is missing, has changed, or is damaged at this member."""
+        """Return the member's bytes.
+
+        Raises:
+            DataError: the zip is missing, has changed, or is damaged at this member, or it is one of those that are not read.
+            ShortageError: the machine lacks memory, open files or the disk.
+        """
+        if problem := self.problems.get(self.names[index]):
+            raise DataError(f"{self.where(index)}: this photo cannot be read from the zip: {problem}.")
         offset, num_packed, num_bytes, method, crc = (int(value) for value in self.entries[index])
         # The name is not compared: it was decoded again here, and a zip may store it twice, in different encodings.
         member = ZipMember("", offset, num_packed, num_bytes, crc, deflated=method == zipfile.ZIP_DEFLATED)
@@ -81,7 +91,8 @@ class ZipReader:
 
     def subset(self, indices: NDArray[np.int64]) -> "ZipReader":
         """Return a reader of the members at `indices`, in that order."""
-        return ZipReader(self.path, tuple(self.names[index] for index in indices), self.entries[indices])
+        names = tuple(self.names[index] for index in indices)
+        return ZipReader(self.path, names, self.entries[indices], self.problems)
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the unpacked size of each member."""
@@ -112,14 +123,19 @@ def open_zip(path: Path, options: FolderOptions) -> ImageDataset:
 def open_zip_photos(path: Path) -> ZipReader:
     """Open a zip as photos without labels, sorted by name; its folders mean nothing.
 
+    Members that are encrypted, too large, or compressed by an unknown method or too much are among them: as with such photos in
+    a folder, only reading them fails.
+
     Raises:
-        DataError: an incomplete zip; members that are encrypted, duplicated, too large, compressed by an unknown method,
-            beyond the end of the file, or have paths outside of the zip ("../").
+        DataError: an incomplete zip; members that are duplicated, beyond the end of the file, or have paths outside of the zip
+            ("../"); or all together unpack to far more than the size of the zip.
     """
-    return _checked(path, has_photo_ending)[1]  # the decoder says why it does not read some
+    return _checked(path, has_photo_ending, keeps_unreadable=True)[1]  # the decoder says why it does not read some
 
 
-def _checked(path: Path, is_photo: Callable[[str], bool] = is_photo_name) -> tuple[Listing, ZipReader]:
+def _checked(
+    path: Path, is_photo: Callable[[str], bool] = is_photo_name, *, keeps_unreadable: bool = False
+) -> tuple[Listing, ZipReader]:
     """Return what is in a zip, and a reader of its photos in the order of the listing."""
     if is_part_of_zip(path.name) or path.with_suffix(".z01").exists():
         raise _split_zip(path)
@@ -135,10 +151,16 @@ def _checked(path: Path, is_photo: Callable[[str], bool] = is_photo_name) -> tup
     if any(member.volume for member in members):
         raise _split_zip(path)
     names = [_name(member) for member in members]
-    raise_problems(str(path), _problems(members, names, num_bytes, is_photo))
+    faults = _faults(members, names, num_bytes, is_photo)
+    kept = {member: fault.reason for member, fault in faults.items() if keeps_unreadable and fault.reason}
+    refused = {member: fault for member, fault in faults.items() if member not in kept}
+    raise_problems(str(path), _problems(members, names, refused) or _total_problems(members, kept, num_bytes))
     listing, photos, _ = _list(members, names, is_photo)
-    entries = np.array([_entry(member) for member in photos], dtype=np.int64).reshape(-1, 5)
-    return listing, ZipReader(path, tuple(listing.photos), entries)
+    # The numbers of what is not read may be any.
+    rows = [(0, 0, 0, 0, 0) if member in kept else _entry(member) for member in photos]
+    problems = {name: kept[member] for name, member in zip(listing.photos, photos, strict=True) if member in kept}
+    entries = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    return listing, ZipReader(path, tuple(listing.photos), entries, problems)
 
 
 def list_zip(path: Path) -> tuple[Listing, dict[str, ZipMember]]:
@@ -212,45 +234,76 @@ def _list(
     return listing, photos, ignored
 
 
-def _problems(
+class _Fault(NamedTuple):
+    """Why a member is refused, as a heading for several, and what to do. `reason` says it of one; "" if the zip is damaged."""
+
+    heading: str
+    advice: str
+    reason: str
+
+
+_ENCRYPTED = _Fault(
+    "encrypted members",
+    "unpack the zip with its password and open the folder",
+    "encrypted; unpack the zip with its password",
+)
+_PACKED = _Fault(
+    "members compressed by a method other than store and deflate",
+    "pack the zip again",
+    "compressed by a method other than store and deflate; pack the zip again",
+)
+_BEYOND = _Fault("members that the directory puts beyond the end of the file", "copy or download it again", "")
+_LARGE = _Fault(
+    f"members larger than {MAX_PHOTO_BYTES:,} bytes", "replace or remove them", f"larger than {MAX_PHOTO_BYTES:,} bytes"
+)
+_BOMB = _Fault(
+    f"members larger than {_MAX_RATIO} times their compressed size, as no photo is",
+    "remove them",
+    f"larger than {_MAX_RATIO} times its compressed size, as no photo is",
+)
+
+
+def _faults(
     members: list[zipfile.ZipInfo], names: list[str], num_bytes: int, is_photo: Callable[[str], bool]
-) -> list[str]:
+) -> dict[zipfile.ZipInfo, _Fault]:
+    """Return what is wrong with members that have the names of photos; others are never unpacked."""
+    faults = {}
+    for member, name in zip(members, names, strict=True):
+        if is_photo(name.rpartition("/")[2]) and (fault := _fault(member, num_bytes)):
+            faults[member] = fault
+    return faults
+
+
+def _fault(member: zipfile.ZipInfo, num_bytes: int) -> _Fault | None:
+    if reason := unreadable_because(member):
+        return _ENCRYPTED if reason == "encrypted" else _PACKED
+    if not 0 <= member.header_offset <= num_bytes - LOCAL_HEADER_BYTES - member.compress_size:
+        return _BEYOND
+    if max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # both are read into memory
+        return _LARGE
+    return _BOMB if member.file_size > max(_ANY_RATIO_BYTES, _MAX_RATIO * member.compress_size) else None
+
+
+def _problems(members: list[zipfile.ZipInfo], names: list[str], refused: Mapping[zipfile.ZipInfo, _Fault]) -> list[str]:
     files = ["/".join(_parts(name)) for name in names if not name.endswith("/")]
     offenders: dict[tuple[str, str], list[str]] = {("duplicate members", "pack the zip again"): repeated_names(files)}
     for name in names:
         if problem := name_problem(name):
             advice = "do not trust this file" if problem == OUTSIDE else "pack the zip again with shorter names"
             offenders.setdefault((f"members with {problem}", advice), []).append(name)
-    encrypted: list[str] = []
-    unknown: list[str] = []
-    beyond, large, bombs = [], [], []
-    for member, name in zip(members, names, strict=True):
-        if not is_photo(name.rpartition("/")[2]):
-            continue  # never unpacked
-        if reason := unreadable_because(member):
-            (encrypted if reason == "encrypted" else unknown).append(name)
-        elif not 0 <= member.header_offset <= num_bytes - LOCAL_HEADER_BYTES - member.compress_size:
-            beyond.append(name)
-        elif max(member.file_size, member.compress_size) > MAX_PHOTO_BYTES:  # both are read into memory
-            large.append(name)
-        elif member.file_size > max(_ANY_RATIO_BYTES, _MAX_RATIO * member.compress_size):
-            bombs.append(name)
-    offenders["encrypted members", "unpack the zip with its password and open the folder"] = encrypted
-    offenders["members compressed by a method other than store and deflate", "pack the zip again"] = unknown
-    offenders["members that the directory puts beyond the end of the file", "copy or download it again"] = beyond
-    offenders[f"members larger than {MAX_PHOTO_BYTES:,} bytes", "replace or remove them"] = large
-    offenders[f"members larger than {_MAX_RATIO} times their compressed size, as no photo is", "remove them"] = bombs
-    problems = [
+    for each in (_ENCRYPTED, _PACKED, _BEYOND, _LARGE, _BOMB):
+        found = [name for member, name in zip(members, names, strict=True) if refused.get(member) is each]
+        offenders[each.heading, each.advice] = found
+    return [
         f"{what} ({len(found):,}): {summarise(shorten(name, _SHOWN_NAME) for name in sorted(found))}; {advice}"
         for (what, advice), found in offenders.items()
         if found
     ]
-    return problems or _total_problems(members, num_bytes)
 
 
-def _total_problems(members: list[zipfile.ZipInfo], num_bytes: int) -> list[str]:
+def _total_problems(members: list[zipfile.ZipInfo], unread: Container[zipfile.ZipInfo], num_bytes: int) -> list[str]:
     packed = sum(member.compress_size for member in members)
-    unpacked = sum(member.file_size for member in members)
+    unpacked = sum(member.file_size for member in members if member not in unread)
     if packed > num_bytes:
         return [f"its members overlap, or it is cut short: they need {packed:,} bytes; copy or download it again"]
     if unpacked > max(_ANY_RATIO_TOTAL, _MAX_RATIO * num_bytes):

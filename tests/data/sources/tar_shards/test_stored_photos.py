@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 from tests.data.photo_sources import SPLIT, write_folder, write_tar
 
-from allmlp.data import open_dataset, open_numbered_photos, stored_photos, write_shards
+from allmlp.data import MAX_PHOTO_BYTES, open_dataset, open_numbered_photos, stored_photos, write_shards
 from allmlp.errors import DataError
 
 MEMBERS = [("a/0.jpg", b"first"), ("a/0.cls", b"1"), ("1.PNG", b"second"), ("._1.png", b""), ("notes.txt", b"")]
@@ -134,3 +135,34 @@ def test_a_photo_of_a_shard_that_has_changed_since_it_was_opened_is_refused(tmp_
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.tar")
     assert stored_photos(tmp_path / "x.tar") is None
+
+
+def test_a_photo_that_is_too_large_is_one_reason_and_the_others_are_read(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", MEMBERS)
+    others = path.read_bytes()
+    large = tarfile.TarInfo("large.jpg")
+    large.size = MAX_PHOTO_BYTES + 1
+    with path.open("wb") as file:  # a hole, which takes no place on the disk
+        file.write(large.tobuf(tarfile.USTAR_FORMAT))
+        file.seek(-(-large.size // 512) * 512, os.SEEK_CUR)
+        file.write(others)
+    first, *rest = stored_photos(path) or ()
+    with pytest.raises(
+        DataError, match=r"x\.tar/large\.jpg: this photo cannot be read: larger than 200,000,000 bytes\."
+    ):
+        first.read()
+    assert [photo.read() for photo in rest] == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_what_is_no_file_in_a_tar_is_refused(kind: bytes, tmp_path: Path) -> None:
+    link = tarfile.TarInfo("0.jpg")
+    link.type, link.linkname = kind, "/etc/passwd"
+    assert "0.jpg is refused: " in refusal(write_tar(tmp_path / "x.tar", [*MEMBERS, link]))
+
+
+def test_names_may_be_those_of_another_path(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", MEMBERS)
+    opened = open_numbered_photos(path, shown="./x.tar")
+    assert opened is not None
+    assert opened.names == ["x.tar/a/0.jpg", "x.tar/1.PNG"]

@@ -31,7 +31,10 @@ class TarReader:
     remote: RemoteShards | None = None
 
     def read(self, index: int) -> bytes:
-        """Return the photo's bytes. Raises DataError if its shard is missing or cut short, or the photo has changed."""
+        """Return the photo's bytes. Raises DataError if its shard is missing or cut short, or the photo has changed.
+
+        It is a ShortageError if that is so of the copy of a shard at an address: nothing is known about the photo.
+        """
         row = int(self.rows[index])
         path = self._shard(row)
         if self.remote is not None:
@@ -54,10 +57,11 @@ class TarReader:
                     problem = "the shard is cut short; restore it"
                 elif hashlib.sha256(content).digest() == self.index.digest(row):
                     return content
-                elif self.remote is not None:
-                    problem = f"its shard in the cache has changed; delete {escape(path)}"
                 else:
                     problem = "the shard has changed since it was indexed; restore it, or open it again"
+        if self.remote is not None:
+            problem = f"its shard in the cache has changed; delete {escape(path)}"
+            raise ShortageError(f"{self.where(index)}: this photo cannot be read: {problem}.", problem=problem)
         raise DataError(f"{self.where(index)}: this photo cannot be read: {problem}.")
 
     def where(self, index: int) -> str:

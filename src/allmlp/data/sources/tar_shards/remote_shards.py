@@ -32,13 +32,15 @@ from allmlp.io.display import escape, quote
 from allmlp.io.file_kinds import sha256_of
 from allmlp.io.http_download import MAX_FILE_BYTES, check_address, discard
 
-__all__ = ["RemoteShards", "open_remote", "shard_at"]
+__all__ = ["RemoteShards", "is_copy_whole", "open_remote", "shard_at"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.tar")  # a name is part of an address, and never a path
 _SHA256 = re.compile("[0-9a-f]{64}")
 _UPLOAD = "Upload all files that `allmlp shard` has written."
 _OFFLINE = "is not in the cache, and ALLMLP_OFFLINE or HF_HUB_OFFLINE forbids downloads. Unset it."
 _prefetching = threading.Semaphore(1)
+_comparing = threading.Lock()
+_damaged: dict[Path, tuple[int, int]] = {}  # the size and modification time of copies that did not have their digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +158,22 @@ class RemoteShards:
         names = list(self.shards)
         pairs = itertools.pairwise(names)
         return {name: after for name, after in pairs if name.rpartition("-")[0] == after.rpartition("-")[0]}
+
+
+def is_copy_whole(path: Path, shard: ListedShard) -> bool:
+    """Return whether the copy of a shard is there and has its digest, which is computed again only if the file has changed."""
+    try:
+        with _comparing:  # the threads that read photos come all at once
+            status = path.stat()
+            state = (status.st_size, status.st_mtime_ns)
+            if _damaged.get(path) == state:
+                return False
+            is_whole = state[0] == shard.size and has_listed_digest(path, shard)
+            if not is_whole:
+                _damaged[path] = state
+            return is_whole
+    except OSError:
+        return False
 
 
 def open_remote(source: str) -> RemoteShards:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allmlp.data.decoding.limits import MAX_PHOTO_BYTES
-from allmlp.data.decoding.reasons import raise_shortage
+from allmlp.data.decoding.reasons import ShortageError, raise_shortage
 from allmlp.data.sources.assemble import raise_problems
 from allmlp.data.sources.file_reader import file_problem
 from allmlp.data.sources.folder import list_folder
@@ -20,7 +20,7 @@ from allmlp.data.sources.tar_shards.manifest import (
     size_problem,
 )
 from allmlp.data.sources.tar_shards.members import DamagedTarError, TarMember, TarPass
-from allmlp.data.sources.tar_shards.remote_shards import open_remote, shard_at
+from allmlp.data.sources.tar_shards.remote_shards import is_copy_whole, open_remote, shard_at
 from allmlp.data.sources.tar_shards.shard_files import missing_shards, shards_in
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
@@ -32,13 +32,15 @@ from allmlp.io.remote_address import is_remote
 __all__ = ["TarPhoto", "TarPhotos", "stored_photos", "tar_files_in"]
 
 _NUM_DOWNLOADS = 4  # at once
+_TOO_LARGE = f"larger than {MAX_PHOTO_BYTES:,} bytes"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TarPhoto:
-    """A photo in a tar shard: where its bytes are, in the file `path`, which may be a copy of a shard at an `address`.
+    """A photo in a tar shard: where its bytes are, in the file `path`, which may be a copy of a shard at an address.
 
-    `state` is the size and the time of change in nanoseconds of the shard when it was opened.
+    `state` is the size and the time of change in nanoseconds of the file when it was opened, `problem` why the photo is not
+    read; "" if it is. Of a copy, `address` is where the shard is, and `listed` its entry in the list there.
     """
 
     path: Path
@@ -46,7 +48,9 @@ class TarPhoto:
     offset: int
     size: int
     state: tuple[int, int]
+    problem: str = ""
     address: str | None = None
+    listed: ListedShard | None = None
 
     @property
     def shard(self) -> str:
@@ -56,12 +60,21 @@ class TarPhoto:
     @property
     def name(self) -> str:
         """The path of the photo as if the shard were a folder: "shards/train-000000.tar/000000012.jpg"."""
-        return f"{self.address}/{self.member}" if self.address else str(self.path / self.member)
+        return self.named(self.path)
+
+    def named(self, shard: str | Path) -> str:
+        """Return the name with another path of the shard, unless that is at an address."""
+        return f"{self.address}/{self.member}" if self.address else str(Path(shard) / self.member)
 
     def read(self) -> bytes:
-        """Return the photo's bytes. Raises DataError if the shard is missing or cut short, or has changed."""
-        problem = file_problem(self.path)
-        if problem is None:
+        """Return the photo's bytes.
+
+        Raises:
+            DataError: the shard is missing or cut short, or has changed, or the photo is one that is not read.
+            ShortageError: the machine lacks memory, open files or the disk, or has lost the copy of a shard at an address.
+        """
+        problem = self.problem or file_problem(self.path)
+        if not problem:
             try:
                 with self.path.open("rb") as file:
                     file.seek(self.offset)
@@ -69,16 +82,24 @@ class TarPhoto:
                     state = _state(os.fstat(file.fileno()))
                 if len(content) < self.size:
                     problem = "the shard has become shorter"
-                elif (
-                    state == self.state or self.address
-                ):  # a copy that was damaged is downloaded again, with another time
+                elif state == self.state or self._is_of_whole_copy(state):
                     return content
                 else:
                     problem = "the shard has changed since it was opened"
             except (OSError, MemoryError) as error:
                 raise_shortage(error, where=escape(self.name))
                 problem = (getattr(error, "strerror", None) or str(error)).lower()
+        if self.address and not self.problem:  # which says nothing about the shard there
+            problem = (
+                f"{escape(self.path)}, the copy of its shard, was deleted or changed; a new run downloads it again"
+            )
+            raise ShortageError(f"{escape(self.name)}: this photo cannot be read: {problem}.", problem=problem)
         raise DataError(f"{escape(self.name)}: this photo cannot be read: {problem}.")
+
+    def _is_of_whole_copy(self, state: tuple[int, int]) -> bool:
+        """Whether a file in this state is the copy of a shard at an address as it is listed: it was downloaded again."""
+        is_whole = self.listed is not None and is_copy_whole(self.path, self.listed)
+        return is_whole and _state(self.path.stat()) == state
 
 
 class TarPhotos:
@@ -107,8 +128,8 @@ def stored_photos(source: str | Path, *, compare: bool = True) -> list[TarPhoto]
     """Return the photos of a tar file or of a folder of shards, in the order of the shards; None if `source` is neither.
 
     Only headers are read; shards at an address are downloaded first. Any file with the name of a photo is one, also several
-    with one key. If there is a list of the shards next to them, their names and sizes are compared with it and, with
-    `compare`, their SHA-256, once per process.
+    with one key, and one that is too large, whose `read` says so. If there is a list of the shards next to them, their names
+    and sizes are compared with it and, with `compare`, their SHA-256, once per process.
 
     Raises:
         DataError: shards are missing; they are cut short, damaged, compressed, or not those of the list; they have members
@@ -163,7 +184,7 @@ def _remote_photos(source: str) -> list[TarPhoto]:
     photos: list[TarPhoto] = []
     for name, path in zip(names, paths, strict=True):
         address = f"{remote.address}/{name}"
-        found = _photos_in(path, address=address)
+        found = _photos_in(path, remote.shards[name], address=address)
         if isinstance(found, str):
             raise DataError(f"{escape(address)}: {found}.")
         photos += found
@@ -181,10 +202,14 @@ def _photos_in(
         if listed is not None:
             if problem := size_problem(listed, state[0]):
                 raise DamagedTarError(problem)
-            if compare and not has_listed_digest(path, listed):
+            if compare and address is None and not has_listed_digest(path, listed):  # a copy has been compared
                 raise DamagedTarError(DIGEST_PROBLEM)
         members = _photo_members(path, state[0])
-        return [TarPhoto(path, member.name, member.offset, member.size, state, address) for member in members]
+        copied = None if address is None else listed
+        return [
+            TarPhoto(path, member.name, member.offset, member.size, state, member.problem, address, copied)
+            for member in members
+        ]
     except DamagedTarError as error:
         return f"{error}; {error.advice}"
     except OSError as error:
@@ -192,7 +217,7 @@ def _photos_in(
 
 
 def _photo_members(path: Path, num_bytes: int) -> list[TarMember]:
-    """Return the photos among the members of a shard. Raises DamagedTarError."""
+    """Return the photos among the members of a shard; `problem` says which are not read. Raises DamagedTarError."""
     photos: dict[str, TarMember] = {}
     repeated: dict[str, None] = {}
     with path.open("rb", buffering=1 << 16) as file:
@@ -200,10 +225,13 @@ def _photo_members(path: Path, num_bytes: int) -> list[TarMember]:
             is_hidden = is_in_hidden(member.name) and not member.problem  # ".." is not a hidden folder
             if is_hidden or not has_photo_ending(member.name.rpartition("/")[2]):
                 continue
-            problem = member.problem or (f"{member.size:,} bytes" if member.size > MAX_PHOTO_BYTES else "")
-            if problem:
-                raise DamagedTarError(f"{escape(member.name)} is refused: {problem}", advice="pack the shard again")
-            if photos.setdefault(member.name, member) is not member:
+            if member.problem:
+                raise DamagedTarError(
+                    f"{escape(member.name)} is refused: {member.problem}", advice="pack the shard again"
+                )
+            # One that is too large is answered with the reason, as in a folder: the others are whole.
+            photo = member._replace(problem=_TOO_LARGE) if member.size > MAX_PHOTO_BYTES else member
+            if photos.setdefault(member.name, photo) is not photo:
                 repeated[member.name] = None
     if repeated:
         raise DamagedTarError(
@@ -222,5 +250,6 @@ def _is_shard(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return kind_of_file(file.read(START_BYTES)) is FileKind.TAR
-    except OSError:
+    except OSError as error:
+        raise_shortage(error, where=escape(path))
         return False

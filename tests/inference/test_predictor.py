@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import allmlp
-from allmlp import Checkpoint, ConfigError, DataError, Predictor, open_model, save_checkpoint
+from allmlp import (
+    Checkpoint,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Embedder,
+    Predictor,
+    open_model,
+    save_checkpoint,
+)
+from allmlp.data import open_dataset
 from allmlp.inference import Prediction, Predictions
 
 
@@ -260,3 +270,35 @@ def test_backend_and_precision_are_those_of_open_model(checkpoint: Checkpoint, p
     assert rounded != Predictor.from_checkpoint(checkpoint, device="cpu").predict(photos)
     with pytest.raises(ConfigError, match="Unknown backend 'eagre'"):
         Predictor.from_checkpoint(checkpoint, backend="eagre")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_are_a_checkpoint_error_and_no_answer(
+    value: float, checkpoint: Checkpoint, photos: list[NDArray[np.uint8]]
+) -> None:
+    def broken(output: Any) -> Any:
+        """The model with a value in the place of an output of its last photo of a batch."""
+        model = open_model(checkpoint, device="cpu", output=output)
+
+        def forward(images: NDArray[np.float32]) -> NDArray[np.float32]:
+            outputs = model.forward(images).copy()
+            outputs[-1, -1] = value
+            return outputs
+
+        return dataclasses.replace(model, forward=forward)
+
+    predictor, embedder = Predictor(broken("logits"), batch_size=3), Embedder(broken("features"), batch_size=3)
+    words = "outputs are NaN or infinite for 1 of 3 photos of a batch"
+    doors: list[Any] = [
+        lambda: predictor.predict(photos),
+        lambda: predictor.predict(photos, flip=True),
+        lambda: list(predictor.stream(photos)),
+        lambda: embedder.embed(photos),
+        lambda: list(embedder.stream(photos)),
+        lambda: embedder.embed_split(open_dataset("clothing").splits["test"].subset(range(3))),
+    ]
+    for door in doors:
+        with pytest.raises(CheckpointError, match=words):
+            door()
+    with pytest.raises(CheckpointError, match=r"of a batch, image 3 first, so there is no answer"):
+        predictor.predict(photos)

@@ -11,7 +11,7 @@ from allmlp.errors import ConfigError, DataError
 from allmlp.evaluation.choose_split import choose_split, divide_as_run
 from allmlp.evaluation.class_matching import match_classes
 from allmlp.evaluation.sources import Data, as_dataset, saved_split_for, trained_on_by
-from allmlp.inference import open_model
+from allmlp.inference import check_finite, open_model
 from allmlp.io.display import Progress, Report, discard, no_progress
 from allmlp.metrics import first_of_copies, fit_closeness, fit_threshold, held_out_closeness
 
@@ -78,7 +78,7 @@ def fit_unknown(
         progress: called with the number of photos done and their total after each batch.
 
     Raises:
-        CheckpointError: nothing usable at `checkpoint`.
+        CheckpointError: nothing usable at `checkpoint`, or features that are not finite.
         DataError: nothing usable at `data`, fewer than 30 different photos, or classes that the model does not know.
         ConfigError: `kept` is out of range, or the model has no classes.
     """
@@ -98,7 +98,7 @@ def fit_unknown(
     forward, rows = open_model(loaded, device=device, output="features").forward, []
     read = with_digests(photos, digests)
     for batch in split_batches(read, photos.labels * 0, loaded.preprocessing, num_classes=1, batch_size=64):
-        rows.append(forward(batch.images[batch.mask]))
+        rows.append(check_finite(forward(batch.images[batch.mask])))
         progress(sum(map(len, rows)), len(photos))
     if num_trained_on := sum(digest in trained for digest in digests):
         report(

@@ -16,7 +16,7 @@ from allmlp.inference.photo_folder import photos_in_folder
 from allmlp.inference.photos import Photo, StoredPhoto, as_iterable, as_photos, loaded_photos, raise_unreadable
 from allmlp.inference.prediction import Prediction, Predictions, ScoredLabel
 from allmlp.inference.predictor import Predictor
-from allmlp.inference.runnable import Output, RunnableModel
+from allmlp.inference.runnable import Output, RunnableModel, check_finite
 from allmlp.inference.sort_photos import PhotoSorter, check_sort_folder
 from allmlp.inference.speed import Speed, measure_speed
 from allmlp.inference.tuned import Tuned, check_tunable, read_tuned, tuned_as, write_tuned
@@ -39,6 +39,7 @@ __all__ = [
     "Tuned",
     "as_iterable",
     "as_photos",
+    "check_finite",
     "check_installed",
     "check_sort_folder",
     "check_tunable",

@@ -11,7 +11,7 @@ from allmlp.data import Split, split_batches
 from allmlp.errors import ConfigError, DataError
 from allmlp.inference.opening import open_model
 from allmlp.inference.photos import Photo, as_iterable, as_photos, output_rows, raise_unreadable
-from allmlp.inference.runnable import RunnableModel, check_model, refuse_pickle
+from allmlp.inference.runnable import RunnableModel, check_finite, check_model, refuse_pickle
 from allmlp.io.display import Progress, no_progress
 
 __all__ = ["Embedder"]
@@ -82,6 +82,7 @@ class Embedder:
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
+            CheckpointError: the features are not finite.
         """
         answers = [row for _, row in self.stream(as_photos(images))]
         raise_unreadable(answers)
@@ -93,6 +94,7 @@ class Embedder:
 
         Raises:
             DataError: neither a photo nor an iterable.
+            CheckpointError: the features are not finite, when their photo's turn comes.
         """
         rows = output_rows(self._forward, self._preparation, as_iterable(images), batch_size=self._batch_size)
         return ((row.name, row.output) for row in rows)
@@ -104,10 +106,11 @@ class Embedder:
 
         Raises:
             DataError: photos that cannot be read or decoded, all of them named.
+            CheckpointError: the features are not finite.
         """
         batches = split_batches(split, split.labels * 0, self._preparation, num_classes=1, batch_size=self._batch_size)
         rows: list[NDArray[np.float32]] = []
         for batch in batches:
-            rows.append(self._forward(batch.images[batch.mask]))
+            rows.append(check_finite(self._forward(batch.images[batch.mask])))
             progress(sum(map(len, rows)), len(split))
         return np.concatenate([np.empty((0, self.num_features), dtype=np.float32), *rows])

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, decode, encode_thumbnail, to_pixels
+from allmlp.data import MAX_PHOTO_BYTES, FileReader, Preparation, decode, encode_thumbnail, raise_shortage, to_pixels
 from allmlp.errors import DataError
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.inference.photo_folder import photos_in_folder
+from allmlp.inference.runnable import check_finite
 from allmlp.io.display import escape, shorten
 from allmlp.io.ordered_map import drop_locals, ordered_map
 from allmlp.io.path_problem import path_text
@@ -125,7 +126,7 @@ def output_rows(
     batch_size: int,
     thumbnails: bool = False,
 ) -> Iterator[OutputRow]:
-    """Yield the model's output for each photo, in order.
+    """Yield the model's output for each photo, in order. Raises CheckpointError if it is not finite.
 
     Memory stays bounded: photos are decoded a bounded number ahead, and reduced to the model's image size at once.
     """
@@ -142,9 +143,10 @@ def output_rows(
 def _run(
     forward: Forward, preparation: Preparation, loaded: Sequence[tuple[str, _Loaded | DataError]]
 ) -> Iterator[OutputRow]:
-    images = [photo.image for _, photo in loaded if not isinstance(photo, DataError)]
-    if images:
-        rows = iter(forward(preparation.normalise(np.stack(images))))
+    decoded = [(name, photo.image) for name, photo in loaded if not isinstance(photo, DataError)]
+    if decoded:
+        names, images = zip(*decoded, strict=True)
+        rows = iter(check_finite(forward(preparation.normalise(np.stack(images))), names))
     for name, photo in loaded:
         if isinstance(photo, DataError):
             yield OutputRow(name, photo, None)
@@ -258,6 +260,7 @@ def _decode_object(photo: object, name: str) -> NDArray[np.uint8]:
     try:
         content = bytes(photo) if _holds_bytes(photo) else _read_object(photo)
     except Exception as error:  # closed, or an object's own errors
+        raise_shortage(error, where=name)
         reason = shorten(escape(error) or type(error).__name__, 100)
         raise DataError(f"{name}: this {_type_name(photo)} cannot be read ({reason}).") from error
     if not _holds_bytes(content):

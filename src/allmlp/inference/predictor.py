@@ -102,6 +102,7 @@ class Predictor:
         Raises:
             DataError: photos that cannot be read or decoded, all of them named; or neither a photo nor an iterable of them.
             ConfigError: `top_k` under 1.
+            CheckpointError: the model's outputs are not finite.
         """
         check_positive(top_k, "top_k")
         answers = list(self.stream(as_photos(images), top_k=top_k, flip=flip, thumbnails=thumbnails))
@@ -118,6 +119,7 @@ class Predictor:
         Raises:
             DataError: neither a photo nor an iterable.
             ConfigError: `top_k` under 1.
+            CheckpointError: the model's outputs are not finite, when their photo's turn comes.
         """
         check_positive(top_k, "top_k")
         return self._stream(
@@ -138,7 +140,7 @@ class Predictor:
             prepared: what `RunnableModel.preparation.resize` returned for each photo.
 
         Returns:
-            Float32 (B, K), or (B, K + C) with the features if `has_unknown`.
+            Float32 (B, K), or (B, K + C) with the features if `has_unknown`. They may be NaN or infinite.
         """
         return self._forward(self._preparation.normalise(np.stack(prepared)))
 

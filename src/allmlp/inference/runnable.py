@@ -1,17 +1,20 @@
 """Runnable models: a forward and the description of its model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Literal, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from allmlp.checkpoints import ModelDescription
 from allmlp.data import Preparation
-from allmlp.errors import ConfigError
-from allmlp.io.display import quote
+from allmlp.errors import CheckpointError, ConfigError
+from allmlp.io.display import escape, quote, shorten
 from allmlp.metrics import Forward
 
-__all__ = ["Output", "RunnableModel", "check_model", "check_positive", "refuse_pickle"]
+__all__ = ["Output", "RunnableModel", "check_finite", "check_model", "check_positive", "refuse_pickle"]
 
 Output = Literal["logits", "features"]
 
@@ -26,6 +29,7 @@ class RunnableModel:
         output: what `forward` returns.
         backend: its name in `BACKENDS`; "" for a model of your own.
         remark: why "auto" took this backend, for people; "" for PyTorch as the default of checkpoints, and if it was named.
+            And what was dropped because the pre-processing was changed.
         settings: those of the engine, as JSON, for people.
         with_features: returns a forward to the logits and the features (B, K + C) of the same model, which a threshold of
             "unknown" may need; None if `forward` returns features, or for a model of your own.
@@ -54,6 +58,23 @@ def check_model(model: object, *, batch_size: object) -> None:
             f"model is {quote(model)}; expected what open_model(...) returns. From a path or a name: from_checkpoint(...)."
         )
     check_positive(batch_size, "batch_size")
+
+
+def check_finite(outputs: NDArray[np.float32], names: Sequence[str] = ()) -> NDArray[np.float32]:
+    """Return a model's outputs (B, ...) for photos with these names. NaN is not an answer, and a class may be made of it.
+
+    Raises:
+        CheckpointError: outputs of a photo are not finite.
+    """
+    is_bad = np.asarray(~np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim))))
+    if is_bad.any():
+        first = f", {shorten(escape(names[int(is_bad.argmax())]), 300)} first" if names else ""
+        raise CheckpointError(
+            f"The model's outputs are NaN or infinite for {is_bad.sum():,} of {len(is_bad):,} photos of a batch{first}, so "
+            "there is no answer for them. Either its training diverged (lower the learning rate or the gradient clipping norm "
+            "and train again), or the precision is too low for it (use float32)."
+        )
+    return outputs
 
 
 def check_positive(value: object, name: str) -> None:

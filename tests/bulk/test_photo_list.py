@@ -1,6 +1,7 @@
 """Which photos a source stands for, and the list that a plan keeps of them."""
 
 import csv
+import errno
 import io
 import os
 import shutil
@@ -13,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.bulk.conftest import png
-from tests.data.photo_sources import FLAT, write_folder, write_tar
+from tests.data.photo_sources import FLAT, write_folder, write_tar, write_zip
 
-from allmlp.bulk.photo_list import check_list, find_listed, read_part_of_list
+from allmlp.bulk import photo_list
+from allmlp.bulk.list_file import check_list, read_part_of_list
+from allmlp.bulk.photo_list import Group, PhotoList, find_listed, state_of
 from allmlp.bulk.photo_source import PhotoSource
-from allmlp.data import open_dataset, write_shards
+from allmlp.data import ShortageError, open_dataset, write_shards
 from allmlp.errors import ConfigError, DataError
 from allmlp.io.display import discard
 
@@ -149,9 +152,7 @@ def test_writing_a_list_takes_memory_for_one_part(tmp_path):
     """Beyond their names, which are there already, only a few parts are in memory at once."""
     import tracemalloc
 
-    from allmlp.bulk.photo_list import PhotoList
-
-    found = PhotoList([f"{n:07d}" for n in range(60_000)], [(60_000, str(tmp_path))], [])
+    found = PhotoList([f"{n:07d}" for n in range(60_000)], [Group(60_000, str(tmp_path), (1, 2))], [])
     tracemalloc.start()
     with io.FileIO(tmp_path / "list", "w") as file:
         found.write(file, part_size=2048)
@@ -245,3 +246,112 @@ def test_results_inside_of_the_source_are_no_photos(kind, tmp_path, monkeypatch,
     assert listed("source") == before
     with pytest.raises(DataError, match="source/results: no photos in this folder"):
         listed("source/results")
+
+
+def replace_by_newer(path: Path, content: bytes) -> None:
+    """Put another file in the place of this one, with another time of change."""
+    before = path.stat().st_mtime_ns
+    path.write_bytes(content)
+    os.utime(path, ns=(before + 10**9, before + 10**9))
+
+
+def parquet_of(path: Path, numbers) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [{"bytes": png(number), "path": f"{number}.png"} for number in numbers]
+    pq.write_table(pa.table({"image": images}), path)
+    return path
+
+
+WRITERS = {
+    "file.zip": lambda path, numbers: write_zip(path, {f"{number}.png": png(number) for number in numbers}),
+    "file.tar": lambda path, numbers: write_tar(path, [(f"{number}.png", png(number)) for number in numbers]),
+    "shards/0.tar": lambda path, numbers: write_tar(path, [(f"{number}.png", png(number)) for number in numbers]),
+    "file.parquet": parquet_of,
+    "table/0.parquet": parquet_of,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_is_replaced_while_it_is_listed_is_not_taken_for_what_was_listed(
+    name, tmp_path, monkeypatch, begin
+):
+    monkeypatch.chdir(tmp_path)
+    path, write = Path(name), WRITERS[name]
+    Path("other").mkdir()
+    content = write(Path("other", path.name), (2, 1)).read_bytes()
+    write(path, (0, 1))
+    monkeypatch.setattr(photo_list, "open_numbered_photos", then(photo_list.open_numbered_photos, path, content))
+    monkeypatch.setattr(photo_list, "stored_photos", then(photo_list.stored_photos, path, content))
+    results = begin(Path("out"), path if path.parent == Path() else path.parent)
+    assert "0.png" in read_part_of_list(results.photo_list, 0)[0].name
+    with pytest.raises(DataError, match=rf"{name}: this file is missing or has changed since the plan was made"):
+        contents_of(results)
+
+
+def then(function, path: Path, content: bytes):
+    """Return a function that does the same, and then replaces a file, once."""
+
+    def changed(*arguments, **options):
+        found = function(*arguments, **options)
+        if path.read_bytes() != content:
+            replace_by_newer(path, content)
+        return found
+
+    return changed
+
+
+@pytest.mark.parametrize("renamed", ["2.png", "1.txt"])  # another photo, and one less
+def test_a_file_with_other_names_and_the_size_and_time_of_the_plan_is_refused(renamed, tmp_path, monkeypatch, begin):
+    monkeypatch.chdir(tmp_path)
+    for name, write in (("a.zip", write_zip), ("a.tar", lambda path, photos: write_tar(path, photos.items()))):
+        path = write(Path(name), {"0.png": png(0), "1.png": png(1)})
+        status = path.stat()
+        results = begin(Path(f"out-{name}"), path)
+        write(path, {"0.png": png(0), renamed: png(1)})
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert path.stat().st_size == status.st_size
+        with pytest.raises(DataError, match=rf"{name}: this file is missing or has changed since the plan was made"):
+            contents_of(results)
+
+
+def test_what_one_member_of_a_zip_is_does_not_refuse_the_others(tmp_path, monkeypatch, begin, compute):
+    monkeypatch.chdir(tmp_path)
+    path = write_zip(Path("a.zip"), {"0.png": png(0), "1.png": png(1)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # encrypted
+    path.write_bytes(content)
+    results = compute(begin(Path("out"), path))
+    assert [state.num_errors for state in results.states()] == [1]
+    errors = pq.read_table("out/part-00000.parquet")["error"].to_pylist()
+    assert errors[1] is None
+    assert "a.zip: 0.png: this photo cannot be read from the zip: encrypted; unpack the zip with" in errors[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG])
+def test_a_file_is_missing_if_the_disk_says_so(number, monkeypatch):
+    assert state_of("a\0b") == (-1, -1)
+    failing(monkeypatch, number)
+    assert state_of("a") == (-1, -1)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EPERM])
+def test_a_file_is_not_missing_if_nothing_is_known_about_it(number, photos, begin, monkeypatch):
+    with monkeypatch.context() as patch:
+        failing(patch, number)
+        with pytest.raises(ShortageError, match=r"photos/sub/03\.png: "):
+            state_of("photos/sub/03.png")
+        with pytest.raises(ShortageError, match=r"photos/sub/03\.png: "):
+            begin(Path("out"), photos)
+    assert begin(Path("out"), photos).plan.num_photos == 12
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let the file system fail to look at "a" and "03.png"."""
+    stat = os.stat
+
+    def fail(path, *arguments, **options):
+        if str(path) == "a" or str(path).endswith("03.png"):
+            raise OSError(number, os.strerror(number), path)
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", fail)

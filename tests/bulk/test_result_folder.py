@@ -1,11 +1,14 @@
 """A folder of results: what may be in it before, and which request goes on with it."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from allmlp.bulk import Plan, read_results
+from allmlp.bulk.part_files import owner
 from allmlp.errors import ConfigError, DataError
 
 PLAN = Path("out/_plan.json")
@@ -66,7 +69,7 @@ def test_a_folder_with_other_contents_is_refused(photos, begin):
         begin(Path("file"), photos)
 
 
-@pytest.mark.parametrize("name", ["_claims", "_photos.parquet", "._plan.json.abcd1234.part"])
+@pytest.mark.parametrize("name", ["_claims", "_photos.parquet", f"._plan.json.{owner()}.abcd1234.part"])
 def test_what_a_process_that_was_killed_early_left_is_no_obstacle(name, photos, begin):
     Path("out").mkdir()
     Path("out", name).touch()
@@ -74,12 +77,15 @@ def test_what_a_process_that_was_killed_early_left_is_no_obstacle(name, photos, 
     assert sorted(path.name for path in Path("out").iterdir()) == ["_claims", "_photos.parquet", "_plan.json"]
 
 
-@pytest.mark.parametrize("name", ["._photos.parquet.abcd1234.part", "._plan.json.abcd1234.part"])
+@pytest.mark.parametrize("name", ["_photos.parquet", "_plan.json"])
 def test_what_a_process_left_that_was_killed_while_another_made_the_plan_is_removed(name, photos, begin):
     begin(Path("out"), photos)
-    Path("out", name).touch()
+    own, other, old = (Path("out", f".{name}.{by}.abcd1234.part") for by in (owner(), "elsewhere-1", "elsewhere-2"))
+    for path in (own, other, old):
+        path.touch()
+    os.utime(old, (time.time() - 4000,) * 2)
     begin(Path("out"), photos)
-    assert not Path("out", name).exists()
+    assert [path.exists() for path in (own, other, old)] == [False, True, False]
 
 
 def test_an_empty_source_leaves_nothing(photos, begin):

@@ -1,7 +1,13 @@
 """What stands in the parts, and what happens to photos, sources and part files between two runs."""
 
+import dataclasses
+import errno
 import gc
+import os
+import re
 import shutil
+import socket
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -12,8 +18,13 @@ import pytest
 from tests.bulk.conftest import png
 
 from allmlp import Embedder, Predictor
-from allmlp.bulk import read_results
-from allmlp.errors import AllmlpError, ConfigError, DataError
+from allmlp.bulk import compute_parts, load_model, read_results
+from allmlp.bulk.part_files import owner
+from allmlp.data import ShortageError
+from allmlp.errors import AllmlpError, CheckpointError, ConfigError, DataError
+from allmlp.io import atomic_write
+from allmlp.io.atomic_write import leftovers
+from allmlp.io.display import discard, no_progress
 
 
 def rows_of(folder: Path) -> list[dict]:
@@ -101,7 +112,19 @@ def test_photos_named_one_by_one_whose_folder_is_gone_stop_the_run(source, photo
     assert not list(Path("out").glob("part-*"))
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-40], lambda content: content[:9]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-40],
+        lambda content: content[:9],
+        lambda content: content[:1],
+        lambda content: content[:3],
+        lambda content: bytes(len(content)),
+        lambda content: bytes(2),
+    ],
+    ids=["nothing", "without its end", "9 bytes", "1 byte", "3 bytes", "zeros", "2 zeros"],
+)
 def test_a_part_that_was_cut_short_is_named_and_computed_again(damage, photos, begin, compute):
     results = compute(begin(Path("out"), photos))
     before = bytes_of(Path("out"))
@@ -133,12 +156,89 @@ def test_a_file_that_is_not_a_part_of_the_plan_is_refused(photos, begin, compute
         compute(results)
 
 
-def test_leftovers_of_killed_processes_are_removed(photos, begin, compute):
+def test_leftovers_of_killed_processes_of_this_machine_are_removed(photos, begin, compute):
+    """Those of another machine only if they are old: it may be at work though no lock says so here."""
     results = begin(Path("out"), photos)
-    for name in (".part-00001.parquet.abcd1234.part", ".part-00002.parquet.abcd1234.part"):
-        Path("out", name).write_bytes(b"PAR1")
+    own, other, old, older = (
+        Path("out", f".part-00001.parquet.{by}abcd1234.part")
+        for by in (f"{owner()}.", "elsewhere-1.", "elsewhere-2.", "")
+    )
+    for path in (own, other, old, older):
+        path.write_bytes(b"PAR1")
+    for path in (old, older):
+        os.utime(path, (time.time() - 4000,) * 2)
     compute(results)
-    assert not list(Path("out").glob(".*"))
+    assert list(Path("out").glob(".*")) == [other]
+
+
+def test_the_name_of_a_temporary_file_says_who_writes_it(photos, begin, compute, monkeypatch):
+    results = begin(Path("out"), photos)
+    names: list[str] = []
+    rename = atomic_write._rename
+
+    def noted(old: Path, new: Path) -> None:
+        names.append(old.name)
+        rename(old, new)
+
+    monkeypatch.setattr(atomic_write, "_rename", noted)
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu.7/cluster")
+    compute(results)
+    expected = rf"\.part-00000\.parquet\.gpu-7-cluster-{os.getpid()}\.[0-9a-z_]{{8}}\.part"
+    assert re.fullmatch(expected, names[0])
+    assert leftovers(Path("out"), prefix="part-") == []
+
+
+def test_a_disk_that_does_not_answer_makes_no_rows_with_errors(photos, begin, compute, monkeypatch):
+    results = begin(Path("out"), photos)
+    stat = os.stat
+
+    def fail(path, *arguments, **options):
+        if str(path).endswith("03.png"):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+        return stat(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", fail)
+        with pytest.raises(
+            ShortageError, match=r"photos/sub/03\.png: this photo cannot be read: the disk, or the network"
+        ):
+            compute(results)
+    assert not Path("out/part-00000.parquet").exists()
+    compute(results)
+    assert sum(state.num_errors for state in results.states()) == 1  # bad.jpg
+
+
+def test_a_part_on_a_disk_that_does_not_answer_is_not_damaged(photos, begin, compute, monkeypatch):
+    results = compute(begin(Path("out"), photos))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(
+        ConfigError, match=r"part-00000\.parquet: cannot be read: the disk, or the network, does not answer"
+    ):
+        results.state(0)
+
+
+@pytest.mark.parametrize("task", ["predict", "embed"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_are_no_answers(task, value, photos, begin, checkpoint):
+    results = begin(Path("out"), photos, task=task)
+    output = "features" if task == "embed" else "logits"
+    model = load_model(str(checkpoint), results.plan.model_options).open(output)
+
+    def forward(images):
+        outputs = model.forward(images)
+        outputs[-1, 0] = value
+        return outputs
+
+    broken = dataclasses.replace(model, forward=forward)
+    with pytest.raises(
+        CheckpointError, match=r"outputs are NaN or infinite for 1 of 4 photos .*, photos/sub/03\.png first"
+    ):
+        compute_parts(results, lambda: broken, batch_size=5, progress=no_progress, report=discard)
+    assert not list(Path("out").glob("part-*"))
 
 
 def test_a_changed_zip_stops_the_run(photos, begin, compute):

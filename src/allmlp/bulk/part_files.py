@@ -1,23 +1,30 @@
-"""The files of parts: their names, their states, and writing one. A part is done if its file carries the plan's digest."""
+"""The files of parts: their names, their states, and writing one. A part is done if its file carries the plan's digest.
+
+While it is written, its name is ".part-00001.parquet.HOST-PROCESS.XXXXXXXX.part".
+"""
 
 import json
+import os
 import re
+import socket
+import time
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from allmlp.bulk.plan import Plan
-from allmlp.errors import ConfigError
+from allmlp.errors import ConfigError, shortage
 from allmlp.io.atomic_write import write_bytes
 from allmlp.io.display import escape, summarise
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PartState", "check_foreign_files", "part_path", "part_state", "write_part"]
+__all__ = ["PartState", "check_foreign_files", "is_leftover", "owner", "part_path", "part_state", "write_part"]
 
 _KEY = b"allmlp"
 _NAME = re.compile(r"part-(\d{5,})\.parquet")
+_MAX_WRITING_S = 3600
 
 
 class Kind(Enum):
@@ -66,8 +73,10 @@ def part_state(folder: Path, plan: Plan, part: int) -> PartState:
     except FileNotFoundError:
         return PartState(Kind.MISSING)
     except OSError as error:
-        raise ConfigError(f"{escape(path)}: cannot be read ({error.strerror or error}). Move it away.") from error
-    if start not in (b"", b"PAR1"):
+        advice = "Try again." if shortage(error) else "Move it away."
+        raise ConfigError(f"{escape(path)}: cannot be read ({error.strerror or error}). {advice}") from error
+    # A power cut may leave fewer bytes than the first four, or zeros in their place.
+    if not b"PAR1".startswith(start) and start.strip(b"\0"):
         raise ConfigError(
             f"{escape(path)}: this is not a part of the plan next to it. Move it away, or choose another folder."
         )
@@ -75,7 +84,9 @@ def part_state(folder: Path, plan: Plan, part: int) -> PartState:
         with pq.ParquetFile(path) as parquet:
             stored = json.loads((parquet.schema_arrow.metadata or {}).get(_KEY, b"{}"))
             num_rows = parquet.metadata.num_rows
-    except Exception:  # whatever a file that was cut short causes in pyarrow
+    except Exception as error:  # whatever a file that was cut short causes in pyarrow
+        if lacking := shortage(error):
+            raise ConfigError(f"{escape(path)}: cannot be read: {lacking}.") from error
         return PartState(Kind.DAMAGED)
     if stored.get("plan") != plan.digest or stored.get("part") != part or num_rows != len(plan.rows_of(part)):
         raise ConfigError(f"{escape(path)}: this is a part of another plan. Move it away, or choose another folder.")
@@ -112,4 +123,26 @@ def write_part(folder: Path, plan: Plan, part: int, table: "pa.Table", *, num_er
     # In memory first: a part is small, and an error of the disk is ours to report.
     content = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({_KEY: stored}), content, compression="zstd", write_page_checksum=True)
-    write_bytes(part_path(folder, part), content.getvalue().to_pybytes())
+    write_bytes(part_path(folder, part), content.getvalue().to_pybytes(), owner=owner())
+
+
+def owner() -> str:
+    """Return what the names of this process's temporary files hold: its host and its number."""
+    return f"{_host()}-{os.getpid()}"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64]
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a temporary file that no process of this machine is writing was left by a killed one.
+
+    The processes of other machines may be at work though no lock says so, as locks may hold for one machine only. They write
+    such a file at once, so that one that is an hour old is not being written.
+    """
+    is_own = re.search(rf"\.{re.escape(_host())}-\d+\.[^.]*\.part$", path.name) is not None
+    try:
+        return is_own or time.time() - path.stat().st_mtime > _MAX_WRITING_S
+    except OSError:  # just renamed or removed
+        return False

@@ -1,55 +1,57 @@
-"""The list of a plan's photos, written once to a Parquet file with one row group per part, and read part by part.
-
-A row has the photo's `name`; for a photo inside a zip or Parquet file, the `container` and its `number` there; and `size` and
-`mtime_ns` of the file, by which a change is noticed (-1 if it is missing); for a shard at an address, the start of its SHA-256
-stands for the time. Names are bytes, as the file system has them.
-"""
+"""The photos that sources stand for, and the state of the files that hold them, which is from before their names were read."""
 
 import contextlib
-import hashlib
+import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
+from allmlp.bulk.list_file import ListedPhoto, write_list
 from allmlp.bulk.plan import PLAN_FILE
 from allmlp.data import (
     Listing,
+    ShortageError,
     TarPhoto,
     list_folder,
     listed_files,
     open_numbered_photos,
+    raise_shortage,
     shard_at,
     stored_photos,
     tar_files_in,
 )
-from allmlp.errors import ConfigError, DataError
+from allmlp.errors import DataError
 from allmlp.inference import photos_in_folder
 from allmlp.io.display import Report, escape, shorten
-from allmlp.io.file_kinds import sha256_of
 from allmlp.io.path_problem import is_pattern, path_advice, paths_matching
 from allmlp.io.remote_address import is_remote
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["ListedPhoto", "PhotoList", "check_list", "find_listed", "read_part_of_list"]
+__all__ = ["Group", "PhotoList", "find_listed", "state_of"]
 
 _MISSING = (-1, -1)
+# A photo is missing if its disk says so, and not if that does not answer. The last ones are of names that no file has.
+_IS_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 _MAX_FOLDERS = 100  # that are looked for before and after every part
 
 
-class ListedPhoto(NamedTuple):
-    """A photo of the list; see the module for the fields."""
+class Group(NamedTuple):
+    """The number of successive photos in a container, with the state that this had before it was opened; or of files."""
 
-    name: str
-    container: str | None
-    number: int | None
-    size: int
-    mtime_ns: int
+    num_photos: int
+    container: str | None = None
+    state: tuple[int, int] = _MISSING
+
+
+class _Found(NamedTuple):
+    """The names of the photos of a `Group`."""
+
+    names: list[str]
+    container: str | None = None
+    state: tuple[int, int] = _MISSING
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,32 +60,22 @@ class PhotoList:
 
     Attributes:
         names: of the photos, relative to `folder` or absolute.
-        groups: (count, container) of successive photos; the container is None for files.
+        groups: which of them are in which file.
         roots: what has to be there before photos are read.
     """
 
     names: Sequence[str]
-    groups: Sequence[tuple[int, str | None]]
+    groups: Sequence[Group]
     roots: Sequence[str]
 
     def write(self, file: IO[bytes], *, part_size: int) -> str:
         """Write the list to an open file; return the SHA-256 of what was written."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        hashed = _HashedFile(file)
-        rows = self._rows()
-        with pq.ParquetWriter(pa.PythonFile(hashed, mode="w"), _schema(), compression="zstd") as writer:
-            for start in range(0, len(self.names), part_size):
-                chunk = [next(rows) for _ in range(start, min(start + part_size, len(self.names)))]
-                writer.write_table(_table(chunk), row_group_size=part_size)
-        return hashed.digest()
+        return write_list(file, self._rows(), len(self.names), part_size=part_size)
 
     def _rows(self) -> Iterator[ListedPhoto]:
         names = iter(self.names)
-        for count, container in self.groups:
-            state = _MISSING if container is None else state_of(container)
-            for number in range(count):
+        for num_photos, container, state in self.groups:
+            for number in range(num_photos):
                 name = next(names)
                 if container is None:
                     yield ListedPhoto(name, None, None, *state_of(name))
@@ -92,17 +84,27 @@ class PhotoList:
 
 
 def state_of(path: str) -> tuple[int, int]:
-    """Return the size of a file and the time of its last change in nanoseconds; (-1, -1) if it cannot be looked at.
+    """Return the size of a file and the time of its last change in nanoseconds; (-1, -1) if it is missing.
 
-    For a shard at an address, an integer from its SHA-256 stands for the time. Raises DataError if it is not listed there.
+    For a shard at an address, an integer from its SHA-256 stands for the time.
+
+    Raises:
+        DataError: a shard is not listed at its address.
+        ShortageError: whether the file is there is not known, such as when its disk does not answer.
     """
     if is_remote(path):
         remote, name = shard_at(path)
         return remote.shards[name].size, int(remote.shards[name].sha256[:15], 16)
     try:
         status = os.stat(path)  # noqa: PTH116 - millions of paths
-    except (OSError, ValueError):
+    except ValueError:  # a NUL character in the name
         return _MISSING
+    except OSError as error:
+        if error.errno in _IS_MISSING:
+            return _MISSING
+        raise_shortage(error, where=escape(path))
+        problem = f"cannot be looked at ({error.strerror or error})"
+        raise ShortageError(f"{escape(path)}: {problem}. Check the disk, and try again.", problem=problem) from error
     return status.st_size, status.st_mtime_ns
 
 
@@ -115,24 +117,24 @@ def find_listed(sources: Sequence[str], *, report: Report) -> PhotoList:
         DataError: a source is missing, cannot be read, or has no photos.
     """
     names: list[str] = []
-    groups: list[tuple[int, str | None]] = []
+    groups: list[Group] = []
     roots: list[str] = []
     folders: dict[str, None] = {}  # of photos that are named one by one
     for source in sources:
         paths = paths_matching(source) if is_pattern(source) and not is_remote(source) else [source]
         for path in paths:
-            found, container = _photos_of(path, report)
-            groups += [(len(found), name) for found, name in zip(found, container, strict=True)]
+            found = _photos_of(path, report)
+            groups += [Group(len(each.names), each.container, each.state) for each in found]
             for each in found:
-                names += each
+                names += each.names
             if is_remote(path):
                 roots.append(path)
-            elif os.path.isdir(path) or container != [None]:  # noqa: PTH112
+            elif os.path.isdir(path) or [each.container for each in found] != [None]:  # noqa: PTH112
                 roots.append(os.path.abspath(path))  # noqa: PTH100
-            elif found == [[path]]:
+            elif found[0].names == [path]:
                 folders[_folder_of(path)] = None
             else:
-                roots += [os.path.abspath(path), *_common_folders(map(_folder_of, found[0]))]  # noqa: PTH100
+                roots += [os.path.abspath(path), *_common_folders(map(_folder_of, found[0].names))]  # noqa: PTH100
     roots += folders if len(folders) <= _MAX_FOLDERS else _common_folders(folders)
     return PhotoList(names, groups, list(dict.fromkeys(roots)))
 
@@ -166,8 +168,8 @@ def _disk_of(folder: str) -> int | None:
                 return None
 
 
-def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | None]]:
-    """Return the names in each group of photos that a path stands for, and the container of each group."""
+def _photos_of(path: str, report: Report) -> list[_Found]:
+    """Return the groups of photos that a path stands for."""
     if is_remote(path):
         return _groups(stored_photos(path) or [])
     if not os.path.lexists(path):
@@ -175,33 +177,37 @@ def _photos_of(path: str, report: Report) -> tuple[list[list[str]], list[str | N
     if os.path.isdir(path):  # noqa: PTH112
         return _photos_of_folder(Path(path), report)
     if Path(path).suffix.lower() == ".csv":
-        return [listed_files(Path(path))], [None]
-    contained = _contained(path) if Path(path).is_file() else None
-    return ([[path]], [None]) if contained is None else ([contained], [path])
+        return [_Found(listed_files(Path(path)))]
+    return [_contained(path) if Path(path).is_file() else _Found([path])]
 
 
-def _photos_of_folder(folder: Path, report: Report) -> tuple[list[list[str]], list[str | None]]:
+def _photos_of_folder(folder: Path, report: Report) -> list[_Found]:
     listing = list_folder(folder)
     if parquet := _parquet_in(folder, listing):
-        return [_contained(name) or [] for name in parquet], list(parquet)
+        return [_contained(name) for name in parquet]
     # Shards without photos are left out. Their SHA-256 is compared when they are read for a part: listing stays fast.
     if tar_files_in(folder, listing) and (photos := stored_photos(folder, compare=False)):
         return _groups(photos)
-    return [photos_in_folder(folder, listing=listing, report=report)], [None]
+    return [_Found(photos_in_folder(folder, listing=listing, report=report))]
 
 
-def _groups(photos: Sequence[TarPhoto]) -> tuple[list[list[str]], list[str | None]]:
-    groups = [(shard, [photo.name for photo in of]) for shard, of in groupby(photos, lambda each: each.shard)]
-    return [names for _, names in groups], [shard for shard, _ in groups]
+def _groups(photos: Sequence[TarPhoto]) -> list[_Found]:
+    groups = [(shard, list(of)) for shard, of in groupby(photos, lambda each: each.shard)]
+    return [
+        _Found([photo.name for photo in of], shard, state_of(shard) if is_remote(shard) else of[0].state)
+        for shard, of in groups
+    ]
 
 
-def _contained(path: str) -> list[str] | None:
+def _contained(path: str) -> _Found:
+    """Return the photos in a file, or the file if it is none that holds photos."""
+    state = state_of(path)  # before it is opened: a file that takes its place meanwhile has another one
     opened = open_numbered_photos(Path(path), compare=False)
     if opened is None:
-        return None
+        return _Found([path])
     if not opened.names:
         raise DataError(f"{escape(path)}: no photos in this file.")
-    return list(opened.names)
+    return _Found(list(opened.names), path, state)
 
 
 def _parquet_in(folder: Path, listing: Listing) -> list[str]:
@@ -217,85 +223,3 @@ def _parquet_in(folder: Path, listing: Listing) -> list[str]:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
-
-
-class _HashedFile:
-    """A file that hashes what is written to it."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hashed = hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        self._hashed.update(content)
-        return self._file.write(content)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Leave the file open: its owner syncs it."""
-
-    def digest(self) -> str:
-        return self._hashed.hexdigest()
-
-
-def _schema() -> "pa.Schema":
-    import pyarrow as pa
-
-    names = pa.binary()
-    integers = pa.int64()
-    return pa.schema({"name": names, "container": names, "number": integers, "size": integers, "mtime_ns": integers})
-
-
-def _table(rows: Sequence[ListedPhoto]) -> "pa.Table":
-    import pyarrow as pa
-
-    names, containers, *numbers = zip(*rows, strict=True)
-    columns = [
-        [os.fsencode(name) for name in names],
-        [None if name is None else os.fsencode(name) for name in containers],
-        *numbers,
-    ]
-    schema = _schema()
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def check_list(path: Path, sha256: str) -> None:
-    """Check that a list is the one of a plan.
-
-    Raises:
-        ConfigError: it is missing, or another one.
-    """
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{escape(path)}: cannot be read ({error.strerror or error}); it lists the plan's photos."
-        ) from error
-    if found != sha256:
-        raise ConfigError(f"{escape(path)}: this is not the list of the plan's photos; it was changed or cut short.")
-
-
-def read_part_of_list(path: Path, part: int) -> list[ListedPhoto]:
-    """Return the photos of a part. The list has been checked."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        rows = file.read_row_group(part).to_pylist()
-    return [
-        ListedPhoto(
-            os.fsdecode(row["name"]),
-            None if row["container"] is None else os.fsdecode(row["container"]),
-            row["number"],
-            row["size"],
-            row["mtime_ns"],
-        )
-        for row in rows
-    ]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from allmlp.bulk.claims import CLAIMS_FILE, Claims
-from allmlp.bulk.part_files import PartState, check_foreign_files, part_path, part_state
-from allmlp.bulk.photo_list import PhotoList, check_list
+from allmlp.bulk.list_file import check_list
+from allmlp.bulk.part_files import PartState, check_foreign_files, is_leftover, owner, part_path, part_state
+from allmlp.bulk.photo_list import PhotoList
 from allmlp.bulk.plan import PLAN_FILE, ModelOptions, Plan, PlanOptions, Task, default_part_size
 from allmlp.errors import ConfigError
 from allmlp.io.atomic_write import reason_of, write_bytes, write_together
@@ -132,9 +133,9 @@ def _make(folder: Path) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Delete what processes left that were killed while they made the plan. Now that there is one, no process writes such."""
+    """Delete what processes left that were killed while they made the plan. Now that there is one, none here writes such."""
     for path in list(folder.iterdir()):
-        if path.name.startswith(_UNFINISHED):
+        if path.name.startswith(_UNFINISHED) and is_leftover(path):
             with contextlib.suppress(OSError):  # a folder that is only read
                 path.unlink()
 
@@ -153,7 +154,7 @@ def _new(folder: Path, request: Request, found: PhotoList) -> ResultFolder:
     def write(file: IO[bytes]) -> None:
         digests.append(found.write(file, part_size=part_size))
 
-    write_together({folder / LIST_FILE: write})
+    write_together({folder / LIST_FILE: write}, owner=owner())
     values: dict[str, Any] = {field.name: getattr(request, field.name) for field in fields(request)}
     plan = Plan(
         **(values | {"part_size": part_size}),
@@ -162,7 +163,7 @@ def _new(folder: Path, request: Request, found: PhotoList) -> ResultFolder:
         num_photos=num_photos,
         list_sha256=digests[0],
     )
-    write_bytes(folder / PLAN_FILE, plan.to_json())
+    write_bytes(folder / PLAN_FILE, plan.to_json(), owner=owner())
     _remove_unfinished(folder)
     return ResultFolder(folder, plan)
 

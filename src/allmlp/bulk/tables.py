@@ -41,8 +41,9 @@ class Task:
         """Return the table of photos with these numbers and names, and how many have errors. `advance` is called after each.
 
         Raises:
-            ShortageError: the machine lacks memory or open files, so that nothing is known about the photo.
+            ShortageError: the machine lacks memory, open files or the disk, so that nothing is known about the photo.
             DataError: a file with many photos is missing or damaged.
+            CheckpointError: the model's outputs are not finite.
         """
         import pyarrow as pa
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from allmlp.bulk.claims import Claims
+from allmlp.bulk.list_file import read_part_of_list
 from allmlp.bulk.model import load_model
-from allmlp.bulk.part_files import part_path, write_part
-from allmlp.bulk.photo_list import read_part_of_list
+from allmlp.bulk.part_files import is_leftover, part_path, write_part
 from allmlp.bulk.photo_source import PhotoSource
 from allmlp.bulk.result_folder import ResultFolder
 from allmlp.bulk.tables import Task, open_task
@@ -90,13 +90,13 @@ class Worker:
         write_part(results.path, results.plan, part, table, num_errors=num_errors)
 
     def _remove_leftovers(self, claims: Claims) -> None:
-        """Delete the temporary files of killed processes: those of parts on which no process has a claim."""
+        """Delete the temporary files of killed processes (see `is_leftover`), of parts on which no process has a claim."""
         if not claims.works:
             return
         for path in list(self._results.path.iterdir()):
             if match := _LEFTOVER.fullmatch(path.name):
                 with claims.part(int(match[1])) as is_mine:
-                    if is_mine and claims.works:
+                    if is_mine and claims.works and is_leftover(path):
                         path.unlink(missing_ok=True)
 
 

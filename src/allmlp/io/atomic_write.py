@@ -32,20 +32,20 @@ __all__ = [
 Content = bytes | Callable[[IO[bytes]], object]
 
 
-def write_bytes(path: Path, content: bytes) -> Path:
+def write_bytes(path: Path, content: bytes, *, owner: str = "") -> Path:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never a partial one.
 
     The bytes are written to a temporary file next to `path`, synced to disk (fsync) and renamed to `path`; then the folder
-    is synced too.
+    is synced too. The name of the temporary file is ".name.random.part", with an `owner` ".name.owner.random.part".
 
     Raises:
         ConfigError: the disk is full or the folder is not writable; nothing is left behind.
     """
-    write_together({path: content})
+    write_together({path: content}, owner=owner)
     return path
 
 
-def write_together(contents: Mapping[Path, Content]) -> None:
+def write_together(contents: Mapping[Path, Content], *, owner: str = "") -> None:
     """Write files that belong together, as `write_bytes` does: none gets its name before all of them are on disk.
 
     Content that should not be in memory twice is given as a function that writes to an open file.
@@ -60,7 +60,8 @@ def write_together(contents: Mapping[Path, Content]) -> None:
             _make_folders(path.parent)
             if path.is_dir():  # otherwise detected only after other files have been replaced
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+            prefix = f".{path.name}.{owner}." if owner else f".{path.name}."
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
             temporaries[path] = Path(temporary)
             with os.fdopen(handle, "wb") as file:
                 _fill(file, content)

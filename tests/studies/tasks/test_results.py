@@ -81,6 +81,7 @@ def test_vtab_has_the_means_of_its_groups() -> None:
         (0.91, 3, "Points the same way"),
         (0.9, 3, "Does not agree"),
         (0.95, 3, "Does not agree"),
+        (0.9, 1, "Points the other way"),
     ],
 )
 def test_from_the_paper_s_weights_all_tasks_are_compared(top1: float, seeds: int, verdict: str) -> None:

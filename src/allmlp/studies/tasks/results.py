@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from allmlp.io.display import summarise
 from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, new_figure, panels
-from allmlp.studies.spreads import mean_and_std
+from allmlp.studies.spreads import mean_and_std, verdict
 from allmlp.studies.study import ArmResult, Table
 from allmlp.studies.table3 import PaperRow
 from allmlp.studies.tasks.task import Task
@@ -110,7 +110,8 @@ def task_agreement(
 ) -> str:
     """Return whether the mean is the paper's, if all tasks are here and the initial weights and the steps are the paper's.
 
-    It agrees within a point; within two points, or with one seed only, it points the same way.
+    It agrees within a point; within two points, or with one seed only, it points the same way. Beyond, it does not agree, or
+    with one seed only points the other way.
     """
     found, settings = _means(tasks, results), results[0].arm.settings
     diverged = _diverged(results)
@@ -136,10 +137,9 @@ def task_agreement(
     if wanted is None or reasons:
         return f"Cannot be compared with the paper: {'; '.join(reasons)}. From {settings['checkpoint']}, {ours}."
     difference = abs(mean - wanted.value)
-    agrees = difference <= _AGREES and num_seeds > 1
-    points = difference <= _POINTS_THE_SAME_WAY
-    verdict = "Agrees with the paper" if agrees else "Points the same way" if points else "Does not agree"
-    return f"{verdict}: {ours}; the paper's {name} of {wanted.label} is {wanted.value:.2f} %."
+    holds = difference <= _POINTS_THE_SAME_WAY
+    first_words = verdict(holds=holds, is_sure=num_seeds > 1 and (difference <= _AGREES or not holds))
+    return f"{first_words}: {ours}; the paper's {name} of {wanted.label} is {wanted.value:.2f} %."
 
 
 def task_figure(

@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from allmlp.studies.learning.networks import make_network
-from allmlp.studies.learning.rates import affordable, inference_call, measured_rates, training_call
+from allmlp.studies.learning.rates import (
+    affordable,
+    inference_call,
+    measured_rates,
+    training_call,
+    with_batch_that_fits,
+)
 
 _WIDTHS = {"patch_size": 4, "num_blocks": 1, "hidden_dim": 16, "tokens_mlp_dim": 8, "channels_mlp_dim": 32}
 
@@ -63,3 +69,41 @@ def test_what_would_take_too_long_or_too_much_memory_is_left_out() -> None:
     assert affordable(counts, training=True, batch_size=8, device="cpu") == ["small"]
     assert affordable(counts, training=False, batch_size=8, device="cpu") == ["small"]
     assert affordable(counts, training=True, batch_size=8, device="cuda") == ["slow", "large", "small"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_batches_are_halved_until_they_fit_the_memory(error: Exception) -> None:
+    tried = []
+
+    def measure(batch_size: int) -> str:
+        tried.append(batch_size)
+        if batch_size > 50:
+            raise error
+        return f"{batch_size} images"
+
+    assert with_batch_that_fits(measure, 256) == "32 images"
+    assert tried == [256, 128, 64, 32]
+
+
+def test_other_failures_and_a_single_image_that_does_not_fit_are_raised() -> None:
+    tried = []
+
+    def fails(message: str) -> Callable[[int], None]:
+        def measure(batch_size: int) -> None:
+            tried.append(batch_size)
+            raise RuntimeError(message)
+
+        return measure
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        with_batch_that_fits(fails("shapes cannot be multiplied"), 8)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        with_batch_that_fits(fails("CUDA out of memory"), 4)
+    assert tried == [8, 4, 2, 1]

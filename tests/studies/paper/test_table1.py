@@ -1,14 +1,17 @@
 """Table 1: parameters and GFLOPs against published counts, measured rates, and the sentence that follows from the figures."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.builders import GOLDEN
 from tests.studies.contexts import BrightAndDark
 
 from allmlp.studies.drawing import to_png
+from allmlp.studies.paper import table1
 from allmlp.studies.paper.table1 import GROUPS, PAPER_PARAMETERS, STUDY, counts
 from allmlp.studies.study import Arm, ArmResult, StudyOptions
 
@@ -87,8 +90,9 @@ def _rate(milliseconds: float, num_rounds: int = 3) -> dict[str, Any]:
         (_results({}, wrong="B/16"), "Does not agree: 6 of 7 counts"),
         (_results({}, measured=False), "Points the same way: 7 of 7 counts"),
         (_results({}, num_rounds=2), "Points the same way: 7 of 7 counts"),
+        (_results(dict.fromkeys(PAPER_PARAMETERS, 16.0), num_rounds=2), "Points the other way: 7 of 7 counts"),
     ],
-    ids=["faster", "one is slower", "all are slower", "a wrong count", "not measured", "few rounds"],
+    ids=["faster", "one is slower", "all are slower", "a wrong count", "not measured", "few rounds", "few and slower"],
 )
 def test_the_sentence_follows_from_the_figures(results: list[ArmResult], verdict: str) -> None:
     assert STUDY.agreement(results).startswith(verdict)
@@ -113,6 +117,26 @@ def test_table_and_plot() -> None:
     assert STUDY.figure is not None
     assert to_png(STUDY.figure(results)).startswith(b"\x89PNG")
     assert to_png(STUDY.figure(_results({}, measured=False))).startswith(b"\x89PNG")
+
+
+def test_a_gpu_has_larger_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU is not there: its measurement is replaced by one that runs out of memory above four images."""
+    tried = []
+
+    def rates(calls: Mapping[str, Any], *, batch_size: int, **options: Any) -> dict[str, Any]:
+        tried.append(batch_size)
+        if batch_size > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {name: {"images_per_second": 1.0, "batch_size": batch_size} for name in calls}
+
+    monkeypatch.setattr(table1, "measured_rates", rates)
+    monkeypatch.setattr(table1, "inference_call", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(table1, "training_call", lambda *_arguments, **_options: None)
+    settings = {"networks": {"Mixer-S/32": "S/32"}, "batch_size": 2, "gpu_batch_size": 16, "num_rounds": 1}
+    figures = STUDY.run(Arm("small", settings), BrightAndDark(tmp_path, device="cuda"))
+    assert tried == [16, 8, 4] * 2
+    assert figures["networks"]["Mixer-S/32"]["training"]["batch_size"] == 4
+    assert all(arm.settings["gpu_batch_size"] > arm.settings["batch_size"] for arm in STUDY.arms(StudyOptions()))
 
 
 def test_repetitions_are_averaged() -> None:

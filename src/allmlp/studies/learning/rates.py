@@ -1,8 +1,9 @@
 """The speed of networks that take turns: images per second of inference and of training, and the processor time of both."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,7 +14,10 @@ from allmlp.hardware.devices import reuse_freed_memory
 from allmlp.hardware.memory import total_memory
 from allmlp.provenance import spread
 
-__all__ = ["affordable", "inference_call", "measured_rates", "training_call"]
+__all__ = ["affordable", "inference_call", "measured_rates", "training_call", "with_batch_that_fits"]
+
+_Figures = TypeVar("_Figures")
+_NO_MEMORY = ("out of memory", "alloc_failed")  # in the messages of torch on GPUs, and of NVIDIA's libraries
 
 _MIN_CALLS = 5  # two to warm up, and three rounds
 _MAX_SECONDS = 60.0  # of those calls, at the rate of matrix products
@@ -111,12 +115,29 @@ def measured_rates(
     for name, values in times.items():
         rates[name] = {
             "images_per_second": float(f"{batch_size / spread(values)['median']:.4g}"),
+            "batch_size": batch_size,
             "rounds": [float(f"{1000 * value:.5g}") for value in values],
         }
         if device == "cpu":
             per_call = spread(processor[name])["median"]
             rates[name]["images_per_core_second"] = float(f"{batch_size / per_call:.4g}")
     return rates
+
+
+def with_batch_that_fits(measure: Callable[[int], _Figures], batch_size: int) -> _Figures:
+    """Return what `measure` returns for this batch size, or for the largest of its halves that fits the memory of the GPU.
+
+    Raises:
+        RuntimeError: another failure, or not even a single image fits.
+    """
+    while True:
+        try:
+            return measure(batch_size)
+        except RuntimeError as error:
+            if batch_size == 1 or not any(words in str(error).lower() for words in _NO_MEMORY):
+                raise
+        gc.collect()  # what the failed attempt allocated is in cycles of its traceback
+        batch_size //= 2
 
 
 def _with_processor_time(call: Callable[[], object], spent: list[float]) -> Callable[[], object]:

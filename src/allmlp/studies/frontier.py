@@ -1,4 +1,4 @@
-"""The Pareto frontier of networks: which are the best at their cost, and how far the others are below it."""
+"""The Pareto frontier of networks: which are the best at their cost, and how far the others are below their rivals."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,13 @@ def frontier(costs: Sequence[float], values: Sequence[float]) -> list[int]:
     return sorted(best, key=lambda index: costs[index])
 
 
-def shortfalls(costs: Sequence[float], values: Sequence[float]) -> list[float]:
-    """Return how far each point is below the best value at its cost or less; 0 for those on the frontier."""
-    points = list(zip(costs, values, strict=True))
-    return [max(other for other_cost, other in points if other_cost <= cost) - value for cost, value in points]
+def shortfalls(costs: Sequence[float], values: Sequence[float], rivals: Sequence[int]) -> list[float | None]:
+    """Return how far each point is below the best rival of at most its cost: 0 if it is not below, None without such a rival.
+
+    `rivals` are indices of points. If all are rivals, those on the frontier have 0.
+    """
+    found: list[float | None] = []
+    for cost, value in zip(costs, values, strict=True):
+        best = max((values[index] for index in rivals if costs[index] <= cost), default=None)
+        found.append(None if best is None else max(0.0, best - value))
+    return found

@@ -105,6 +105,8 @@ def _results(changes: dict[str, float], *, num_seeds: int = 2, noise: float = 0.
         (-0.05, {"noise": 0.09}, "Points the same way"),  # within the noise
         (-0.05, {"noise": 0.03}, "Points the same way"),  # two seeds that differ: 5 and 2 points
         (0.01, {}, "Does not agree"),
+        (0.01, {"num_seeds": 1}, "Points the other way"),
+        (0.01, {"noise": 0.03}, "Points the other way"),  # two seeds that differ: 1 and 4 points
     ],
 )
 def test_the_sentence_follows_from_the_figures(change: float, options: dict[str, Any], verdict: str) -> None:

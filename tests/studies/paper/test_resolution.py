@@ -108,6 +108,8 @@ def _results(kept: float, block: float, *, num_seeds: int = 2, noise: float = 0.
         (0.6, 0.61, {"noise": 0.05}, "Points the same way"),  # within the noise
         (0.6, 0.62, {"noise": 0.02}, "Points the same way"),  # two seeds that differ: 2 and 4 points
         (0.6, 0.59, {}, "Does not agree"),
+        (0.6, 0.59, {"num_seeds": 1}, "Points the other way"),
+        (0.6, 0.58, {"noise": 0.015}, "Points the other way"),  # 2 and 0.5 points less: within the noise
     ],
 )
 def test_the_sentence_follows_from_the_figures(

@@ -13,8 +13,9 @@ from allmlp.provenance import spread
 from allmlp.studies.drawing import COLOURS, curve, new_figure, panels, percent_axis
 from allmlp.studies.learning.fit import Schedule, fit, scored_top1
 from allmlp.studies.learning.networks import make_network
-from allmlp.studies.spreads import is_surely_positive, mean_and_std
+from allmlp.studies.spreads import mean_and_std, verdict_on_gain
 from allmlp.studies.study import Arm, ArmContext, ArmResult, FullScale, Study, StudyOptions, Table
+from allmlp.studies.table3 import paper_training
 
 __all__ = ["KEPT", "METHODS", "RAISED", "SCRATCH", "STUDY", "raised"]
 
@@ -31,6 +32,7 @@ SCRATCH: Mapping[Method, str] = {
     "resample": "from scratch at 32 pixels, as wide as resampled",
 }
 _NUM_SEEDS, _NUM_STEPS = 3, 3000
+_FULL_SCALE_STEPS = 20_000  # of fine-tuning on ImageNet: ViT, which appendix C follows
 _STEPS_PER_FINETUNING_STEP = 4
 
 
@@ -192,15 +194,14 @@ def _difference(results: Sequence[ArmResult], name: str, other: str) -> dict[str
 
 def agreement(results: Sequence[ArmResult]) -> str:
     gain = _difference(results, RAISED["block"], KEPT)
-    is_sure = is_surely_positive(gain)
-    verdict = "Does not agree" if gain["mean"] <= 0 else "Agrees with the paper" if is_sure else "Points the same way"
     resampled = _difference(results, RAISED["resample"], KEPT)
     scratch = {method: _difference(results, RAISED[method], SCRATCH[method]) for method in METHODS}
     return (
-        f"{verdict}: fine-tuning at 32 pixels instead of the 16 of pre-training changes top-1 by {_points(gain)} with appendix "
-        f"C's blocks, and by {_points(resampled)} with resampled token mixing. Compared with the same network from scratch at "
-        f"32 pixels, at the same cost in all, pre-training at 16 pixels changes it by {_points(scratch['block'])} with blocks "
-        f"and by {_points(scratch['resample'])} resampled ({counted(gain['n'], 'seed')}, paired)."
+        f"{verdict_on_gain(gain)}: fine-tuning at 32 pixels instead of the 16 of pre-training changes top-1 by {_points(gain)} "
+        f"with appendix C's blocks, and by {_points(resampled)} with resampled token mixing. Compared with the same network "
+        f"from scratch at 32 pixels, at the same cost in all, pre-training at 16 pixels changes it by "
+        f"{_points(scratch['block'])} with blocks and by {_points(scratch['resample'])} resampled "
+        f"({counted(gain['n'], 'seed')}, paired)."
     )
 
 
@@ -237,6 +238,28 @@ def _cost_at_448(variant: str) -> float:
     return num_multiply_adds(larger) / num_multiply_adds(config)
 
 
+def _trainings(recipe: str, run: str) -> list[FullScale]:
+    """Return the paper's pre-training by a recipe, and the fine-tunings at 224 and at 448 pixels that are compared."""
+    pretraining = paper_training(recipe)
+    variant, photos = pretraining.variant, _FULL_SCALE_STEPS * 512
+    larger = (
+        f'python -c "from allmlp import load_checkpoint, save_checkpoint; '
+        f"save_checkpoint(load_checkpoint('{run}').at_resolution(448, 'block'), '{run}-448')\" && "
+    )
+    steps = f"--set num_steps={_FULL_SCALE_STEPS} --set num_epochs=0"
+    finetuning = "allmlp finetune imagenet --recipe finetune_paper --from"
+    return [
+        dataclasses.replace(pretraining, command=f"{pretraining.command} --out {run}"),
+        FullScale(f"{finetuning} {run} {steps}", variant, photos),
+        FullScale(
+            f"{larger}{finetuning} {run}-448 --set augmentation.pad_pixels=32 {steps}",
+            variant,
+            photos,
+            relative_cost=_cost_at_448(variant),
+        ),
+    ]
+
+
 STUDY = Study(
     name="resolution",
     title="Fine-tuning at a higher resolution (section 3.2, appendix C)",
@@ -249,7 +272,8 @@ STUDY = Study(
     "same, which the paper's are not. Fine-tuning takes a quarter of the steps, at half the learning rate and without "
     "weight decay, by AdamW instead of SGD. Token mixing is converted by appendix C's blocks, or resampled (ours; the "
     "hidden width stays). The controls are fine-tuning at the size of pre-training for as many steps, and both larger "
-    "networks from scratch at 32 pixels for as many multiply-adds as pre-training and fine-tuning take together.",
+    "networks from scratch at 32 pixels for as many multiply-adds as pre-training and fine-tuning take together. The "
+    "commands at the paper's scale are pre-training and both fine-tunings, without controls from scratch.",
     data="cifar10",
     arms=arms,
     run=run,
@@ -258,17 +282,8 @@ STUDY = Study(
     agreement=agreement,
     figure=figure,
     full_scale=(
-        FullScale("allmlp train PHOTOS --recipe imagenet21k_l16 --out L16", "L/16", 300 * 14e6, 410.0),
-        FullScale("allmlp train PHOTOS --recipe jft_l16 --out L16", "L/16", 14 * 300e6, 450.0),
-        FullScale("allmlp train PHOTOS --recipe jft_h14 --out H14", "H/14", 14 * 300e6, 1010.0),
-        FullScale(
-            'python -c "from allmlp import load_checkpoint, save_checkpoint; '
-            "save_checkpoint(load_checkpoint('L16').at_resolution(448, 'block'), 'L16-448')\" "
-            "&& allmlp finetune imagenet --recipe finetune_paper --from L16-448 "
-            "--set augmentation.pad_pixels=32 --set num_steps=20000 --set num_epochs=0",
-            "L/16",
-            20_000 * 512,
-            relative_cost=_cost_at_448("L/16"),
-        ),
+        *_trainings("imagenet21k_l16", "L16-21k"),
+        *_trainings("jft_l16", "L16-jft"),
+        *_trainings("jft_h14", "H14-jft"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Explanations of photos in any form: the answers of `Predictor`, the chosen classes, and errors."""
+"""Explanations of photos in any form: the answers of `Predictor`, "unknown", the chosen classes, and errors."""
 
 import io
 import json
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.builders import tiny_checkpoint
+from tests.builders import tiny_checkpoint, unknown_rule
 
-from allmlp import Checkpoint, ConfigError, DataError, Explainer, Explanation, Predictor, explain
+from allmlp import Checkpoint, ConfigError, DataError, Embedder, Explainer, Explanation, Predictor, explain
 from allmlp.explanations.occlusion import tile_side
 
 
@@ -39,6 +39,23 @@ def test_scores_are_those_of_the_predictor(checkpoint: Checkpoint, explainer: Ex
         for each in prediction.labels:
             assert scores[each["label"]] == pytest.approx(each["score"], abs=1e-6)
         assert found.block_labels()[-1] == (found.label, pytest.approx(prediction.score, abs=1e-6))
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
+def test_photos_are_unknown_as_for_the_predictor(checkpoint: Checkpoint, backend: str) -> None:
+    lengths = np.square(Embedder.from_checkpoint(checkpoint, device="cpu").embed(photos(6)).astype(float)).sum(axis=1)
+    rule = unknown_rule(checkpoint.config.hidden_dim, threshold=-float(np.median(lengths)))
+    cautious = checkpoint.replace(unknown=rule)
+    predictions = Predictor.from_checkpoint(cautious, backend=backend, device="cpu").predict(photos(6))
+    expected = [prediction.is_unknown for prediction in predictions]
+    assert sorted(expected) == [False] * 3 + [True] * 3
+    for unknown in (True, False):
+        explainer = Explainer.from_checkpoint(cautious, backend=backend, device="cpu", unknown=unknown)
+        for found, is_unknown in zip(explainer.stream(photos(6)), expected, strict=True):
+            assert isinstance(found, Explanation)
+            assert found.is_unknown == (is_unknown and unknown)
+            assert found.to_json_object().get("unknown", False) == found.is_unknown
+            assert ("unknown, else" in repr(found)) == found.is_unknown
 
 
 def test_maps_sum_to_logits_and_differences(explainer: Explainer) -> None:

@@ -8,7 +8,7 @@ To add one: a backend's contributions are a function in `engines`, and a line in
 
 from allmlp.explanations.class_maps import MAX_MAPPED_CLASSES, ClassMap
 from allmlp.explanations.contributions import gives_contributions
-from allmlp.explanations.explainer import Explainer, explain
+from allmlp.explanations.explainer import NUM_EXPLAINED_CLASSES, Explainer, PreparedPhoto, explain
 from allmlp.explanations.explanation import Explanation
 from allmlp.explanations.geometry import PatchGeometry
 from allmlp.explanations.opposing_pairs import MAX_PAIR_COSINE, OpposingPairs
@@ -26,6 +26,7 @@ __all__ = [
     "FOR_COLOUR",
     "MAX_MAPPED_CLASSES",
     "MAX_PAIR_COSINE",
+    "NUM_EXPLAINED_CLASSES",
     "ClassMap",
     "Explainer",
     "Explanation",
@@ -33,6 +34,7 @@ __all__ = [
     "OpposingPairs",
     "PatchFilters",
     "PatchGeometry",
+    "PreparedPhoto",
     "WeightAnalysis",
     "WeightPictures",
     "analyse_weights",

@@ -1,9 +1,9 @@
 """Models that return what each patch contributes to each logit, on any backend."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from allmlp.explanations.engines import (
     read_in_torch,
 )
 from allmlp.exports import TorchExport, export_kind, open_export
-from allmlp.inference import BACKENDS, choose_backend, open_model
+from allmlp.inference import BACKENDS, Predictor, choose_backend, open_model
 
 __all__ = ["ContributionModel", "Contributions", "gives_contributions", "open_contributions"]
 
@@ -57,18 +57,25 @@ class ContributionModel:
         bias: (K,) float32, of the classifier.
         description: the model without its weights.
         preparation: what makes images of photos.
+        predictor: answers which photos are "unknown"; None for a model without a threshold.
     """
 
     reading: PatchReading
     bias: NDArray[np.float32]
     description: ModelDescription
     preparation: Preparation
+    predictor: Predictor | None = None
 
     def compute(self, images: NDArray[np.float32]) -> Contributions:
         """Return the contributions of images (B, 3, H, W), pre-processed."""
         values, blocks = self.reading(images)
         logits = (self.bias + values.sum(axis=1, dtype=np.float64)).astype(np.float32)
         return Contributions(values, logits, blocks)
+
+    def are_unknown(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
+        """Return for each of B photos, as `preparation.resize` returned them, whether it is of none of the classes."""
+        margins = None if self.predictor is None else self.predictor.known_margin(self.predictor.outputs(prepared))
+        return np.zeros(len(prepared), np.bool_) if margins is None else margins < 0
 
 
 def gives_contributions(source: str | Path | Checkpoint, backend: str = "auto") -> bool:
@@ -82,8 +89,11 @@ def open_contributions(
     backend: str = "auto",
     device: str = "auto",
     preprocessing: PreprocessingChanges | None = None,
+    unknown: bool = True,
 ) -> ContributionModel:
     """Open a model to be explained; the arguments are those of `open_model`, and float32 is the precision.
+
+    `unknown` False leaves out the threshold of "unknown".
 
     Raises:
         CheckpointError, ConfigError, MissingExtraError: as `open_model`.
@@ -106,7 +116,8 @@ def open_contributions(
     blank = np.zeros((1, 3, *config.image_size), np.float32)
     values, _ = reading(blank)
     bias = (model.forward(blank)[0] - values[0].sum(axis=0, dtype=np.float64)).astype(np.float32)
-    return ContributionModel(reading, bias, description, model.preparation)
+    predictor = Predictor(model) if unknown and description.unknown is not None else None
+    return ContributionModel(reading, bias, description, model.preparation, predictor)
 
 
 def _backend_name(source: str | Path | Checkpoint, backend: str) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,16 +21,24 @@ from allmlp.explanations.occlusion import occlude
 from allmlp.inference import Photo, as_iterable, as_photos, loaded_photos, raise_unreadable
 from allmlp.io.display import Progress, no_progress, quote
 
-__all__ = ["Explainer", "explain"]
+__all__ = ["NUM_EXPLAINED_CLASSES", "Explainer", "PreparedPhoto", "explain"]
 
-_NUM_CLASSES = 3
+NUM_EXPLAINED_CLASSES = 3
+"""The number of classes that are explained if none are named: the most probable ones."""
+
 _BATCH_SIZE = 16
 _PHOTO_SIDE = 512
 _LEAST_SIDE = 256
 
 
-class _Loaded(NamedTuple):
-    """What `Preparation.resize` made of a photo, the photo's (height, width), and the photo reduced."""
+class PreparedPhoto(NamedTuple):
+    """A photo that is ready to be explained.
+
+    Attributes:
+        image: what `Preparation.resize` made of it.
+        size: its (height, width).
+        photo: the photo reduced, for `Explanation.photo`.
+    """
 
     image: NDArray[Any]
     size: tuple[int, int]
@@ -64,18 +73,21 @@ class Explainer:
         backend: str = "auto",
         device: str = "auto",
         preprocessing: PreprocessingChanges | None = None,
+        unknown: bool = True,
     ) -> "Explainer":
         """Open a run folder, a checkpoint, an export or any other source that `open_model` takes.
 
         `backend` and `device` are as in `open_model`; contributions are computed in float32. `preprocessing` overrides the
-        source's, as in `load_checkpoint`. Exports are explained without torch.
+        source's, as in `load_checkpoint`; `unknown` is as in `Predictor`. Exports are explained without torch.
 
         Raises:
             CheckpointError: nothing usable at `source`.
             ConfigError: an unavailable device, a model without classes, or a backend that gives no contributions.
             MissingExtraError: a library of the backend is not installed.
         """
-        return cls(open_contributions(source, backend=backend, device=device, preprocessing=preprocessing))
+        return cls(
+            open_contributions(source, backend=backend, device=device, preprocessing=preprocessing, unknown=unknown)
+        )
 
     def explain(self, photo: Photo, classes: Sequence[str] | None = None, *, occlusion: bool = False) -> Explanation:
         """Explain the answer for one photo, in any form that `Predictor.predict` takes.
@@ -106,12 +118,24 @@ class Explainer:
             DataError: neither a photo nor an iterable.
             ConfigError: not a class of the model.
         """
-        if isinstance(classes, str):
-            raise ConfigError(f"classes is {quote(classes)}; expected a list of class names.")
-        chosen = None if classes is None else rows_of(self.class_names, list(classes))
-        if chosen == []:
-            raise ConfigError("classes is empty; name at least one class, or leave it out for the most probable ones.")
-        return self._stream(as_iterable(photos), chosen, occlusion)
+        return self._stream(as_iterable(photos), self._chosen(classes), occlusion)
+
+    def prepare(self, pixels: NDArray[np.uint8], *, keeps_photo: bool = True) -> PreparedPhoto:
+        """Return what `explain_prepared` takes, from RGB pixels (h, w, 3). Any thread may call it.
+
+        `keeps_photo` False makes no reduced copy, without which nothing can be drawn.
+        """
+        kept = _resized(pixels) if keeps_photo else np.empty((0, 0, 3), np.uint8)
+        return PreparedPhoto(self._model.preparation.resize(pixels), (pixels.shape[0], pixels.shape[1]), kept)
+
+    def explain_prepared(self, photo: PreparedPhoto, classes: Sequence[str] | None = None) -> Explanation:
+        """Explain the answer for a photo that another thread has prepared; `classes` are as in `explain`.
+
+        Raises:
+            ConfigError: not a class of the model.
+        """
+        (answer,) = self._explained([("photo", photo)], self._chosen(classes), occlusion=False)
+        return answer
 
     def class_maps(
         self, photos: Split, rows: NDArray[np.int64], *, progress: Progress = no_progress
@@ -130,42 +154,52 @@ class Explainer:
         """
         return compute_class_maps(self._model, photos, rows, progress=progress)
 
+    def _chosen(self, classes: Sequence[str] | None) -> list[int] | None:
+        """Return the rows of the classes to explain; None for the most probable ones. Raises ConfigError."""
+        if isinstance(classes, str):
+            raise ConfigError(f"classes is {quote(classes)}; expected a list of class names.")
+        chosen = None if classes is None else rows_of(self.class_names, list(classes))
+        if chosen == []:
+            raise ConfigError("classes is empty; name at least one class, or leave it out for the most probable ones.")
+        return chosen
+
     def _stream(
         self, photos: Iterable[Photo], chosen: list[int] | None, occlusion: bool
     ) -> Iterator[Explanation | DataError]:
-        preparation = self._model.preparation
-
-        def prepare(pixels: NDArray[np.uint8]) -> _Loaded:
-            return _Loaded(preparation.resize(pixels), (pixels.shape[0], pixels.shape[1]), _resized(pixels))
-
-        loaded = loaded_photos(photos, prepare)
+        loaded = loaded_photos(photos, self.prepare)
         while chunk := list(itertools.islice(loaded, _BATCH_SIZE)):
-            stack = [photo.image for _, photo in chunk if not isinstance(photo, DataError)]
-            if stack:
-                images = preparation.normalise(np.stack(stack))
-                found = self._model.compute(images)
-            number = 0
-            for name, photo in chunk:
-                if isinstance(photo, DataError):
-                    yield photo
-                    continue
-                drop = occlude(self._model, images[number], found.logits[number]) if occlusion else None
-                yield self._explanation(name, photo, found, number, chosen, drop)
-                number += 1
+            readable = [(name, photo) for name, photo in chunk if not isinstance(photo, DataError)]
+            answers = self._explained(readable, chosen, occlusion)
+            for _, photo in chunk:
+                yield photo if isinstance(photo, DataError) else next(answers)
+
+    def _explained(
+        self, photos: Sequence[tuple[str, PreparedPhoto]], chosen: list[int] | None, occlusion: bool
+    ) -> Iterator[Explanation]:
+        """Explain a batch of named photos; occlusion is computed when its turn comes."""
+        if not photos:
+            return
+        prepared = [photo.image for _, photo in photos]
+        images = self._model.preparation.normalise(np.stack(prepared))
+        found = self._model.compute(images)
+        are_unknown = self._model.are_unknown(prepared)
+        for number, (name, photo) in enumerate(photos):
+            drop = occlude(self._model, images[number], found.logits[number]) if occlusion else None
+            answer = self._explanation(name, photo, found, number, chosen)
+            yield replace(answer, occlusion=drop, is_unknown=bool(are_unknown[number]))
 
     def _explanation(
         self,
         name: str,
-        photo: _Loaded,
+        photo: PreparedPhoto,
         found: Contributions,
         number: int,
         chosen: list[int] | None,
-        occlusion: NDArray[np.float32] | None,
     ) -> Explanation:
         description = self._model.description
         grid = description.config.grid
         logits = found.logits[number]
-        rows = np.argsort(-logits, kind="stable")[:_NUM_CLASSES].tolist() if chosen is None else chosen
+        rows = np.argsort(-logits, kind="stable")[:NUM_EXPLAINED_CLASSES].tolist() if chosen is None else chosen
         return Explanation(
             source=name,
             class_names=self.class_names,
@@ -176,7 +210,6 @@ class Explainer:
             geometry=patch_geometry(description.preprocessing, grid, photo.size),
             photo=photo.photo,
             blocks=None if found.blocks is None else found.blocks[number],
-            occlusion=occlusion,
             temperature=description.temperature,
         )
 

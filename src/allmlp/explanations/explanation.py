@@ -34,12 +34,14 @@ class Explanation:
         bias: (K,), float32, of the classifier; the same for every photo.
         contributions: (rows, columns, K), float32, one row and column per patch.
         geometry: which part of the photo each patch shows.
-        photo: the photo, uint8 RGB (h, w, 3), reduced to at most 512 pixels on each side, or enlarged if it is tiny.
+        photo: the photo, uint8 RGB (h, w, 3), reduced to at most 512 pixels on each side, or enlarged if it is tiny; (0, 0, 3)
+            if it was not kept (`Explainer.prepare`).
         blocks: (N, K), float32: the logits if the final LayerNorm and the classifier followed each of the N blocks; the last
             row is `logits`. None if the backend does not compute them: eager does.
         occlusion: (rows, columns, K), float32: by how much each logit falls if a tile of the photo is replaced by the mean
             colour. Tiles may be larger than patches. None if it was not asked for.
         temperature: the divisor of the logits before softmax.
+        is_unknown: whether the photo is of none of the classes, as in `Prediction`; the classes are what it would be otherwise.
     """
 
     source: str
@@ -53,11 +55,13 @@ class Explanation:
     blocks: NDArray[np.float32] | None = None
     occlusion: NDArray[np.float32] | None = None
     temperature: float = 1.0
+    is_unknown: bool = False
 
     def __repr__(self) -> str:
         rows, columns = self.geometry.grid
         best = shorten(escape(self.label), _MAX_NAME)
-        return f"Explanation({shorten(escape(self.source), _MAX_NAME)}: {best}, {rows} x {columns} patches)"
+        unknown = "unknown, else " if self.is_unknown else ""
+        return f"Explanation({shorten(escape(self.source), _MAX_NAME)}: {unknown}{best}, {rows} x {columns} patches)"
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
@@ -104,7 +108,7 @@ class Explanation:
         """Return the numbers of `classes` as a JSON object.
 
         The keys of a class: "label", "score" (its probability), "logit", "bias", "contributions" (rows of columns), and
-        "occlusion" if it was computed.
+        "occlusion" if it was computed. "unknown" is there, and true, only for a photo of none of the classes.
         """
         chosen = []
         for label, row in zip(self.classes, rows_of(self.class_names, self.classes), strict=True):
@@ -118,7 +122,8 @@ class Explanation:
             if self.occlusion is not None:
                 values["occlusion"] = self.occlusion[..., row].tolist()
             chosen.append(values)
-        values = {"photo": self.source, **self.geometry.to_json_object(), "classes": chosen}
+        unknown = {"unknown": True} if self.is_unknown else {}
+        values = {"photo": self.source, **unknown, **self.geometry.to_json_object(), "classes": chosen}
         if self.blocks is not None:
             values["blocks"] = [{"label": label, "score": score} for label, score in self.block_labels()]
         return values

@@ -17,6 +17,8 @@ from PIL import Image
 from tests.forks import run_allmlp
 
 from allmlp import Predictor, load_checkpoint
+from allmlp import report as allmlp_report
+from allmlp.report import ExplanationFolder
 
 
 @pytest.fixture
@@ -288,6 +290,44 @@ def test_photos_are_explained_into_a_new_folder(process, photos, saved_checkpoin
     again = process("photos", "--explain", "why")
     assert again.returncode == 2
     assert "why: this folder is not empty, and nothing is overwritten." in again.stderr
+
+
+class FolderOfThree(ExplanationFolder):
+    """Has three cards; photos in `lost` are gone before the first explanation."""
+
+    lost: tuple[str, ...] = ()
+
+    def __init__(self, folder, model):
+        super().__init__(folder, model, max_photos=3)
+        for path in self.lost:
+            Path(path).unlink()
+
+
+@pytest.mark.parametrize("lost", [(), ("photos/folder 0/1.png",)])
+def test_every_card_has_its_occlusion_and_lost_photos_are_reported(allmlp, photos, saved_checkpoint, lost, monkeypatch):
+    for name in ("0a.png", "folder 0/0b.png"):
+        (photos / name).write_bytes(b"no photo")
+    monkeypatch.setattr(FolderOfThree, "lost", lost)
+    monkeypatch.setattr(allmlp_report, "ExplanationFolder", FolderOfThree)
+    outcome = allmlp("predict", saved_checkpoint, "photos", "-o", "p.csv", "--explain", "why")
+    assert outcome.code == 3
+    assert "2 of 10 could not be read; all others are classified." in outcome.err
+    lines = [json.loads(line) for line in Path("why/explanations.jsonl").read_text().splitlines()]
+    shown = [("pictures" in line, all("occlusion" in each for each in line["classes"])) for line in lines]
+    assert shown == [(True, True)] * 3 + [(False, False)] * (5 - len(lost))
+    assert Path("why/index.html").read_text().count("<section") == 3
+    assert not {line["photo"] for line in lines} & set(lost)
+    assert ("1 of 8 could not be read again for their explanation." in outcome.err) == bool(lost)
+    for path in lost:
+        assert f"allmlp: {path}" in outcome.err
+
+
+def test_only_lost_photos_fail_the_command_too(allmlp, photos, saved_checkpoint, monkeypatch):
+    monkeypatch.setattr(FolderOfThree, "lost", ("photos/x.JPG",))
+    monkeypatch.setattr(allmlp_report, "ExplanationFolder", FolderOfThree)
+    outcome = allmlp("predict", saved_checkpoint, "photos", "-o", "p.csv", "--explain", "why")
+    assert outcome.code == 3
+    assert "1 of 8 could not be read again for their explanation." in outcome.err
 
 
 def test_explanations_are_of_the_photo_as_it_is(process, photos):

@@ -84,6 +84,19 @@ def test_unknown_goes_before_unsure_in_folders_and_on_the_sheet(cautious, photos
     assert {line.split()[1] for line in text.splitlines()} == {"unknown", "unsure"}
 
 
+def test_explanations_say_it(cautious, photos, allmlp):
+    files = sorted(photos.rglob("*.png"))[:6]
+    predicted = json.loads(allmlp("predict", cautious, *files, "--format", "json", "--explain", "why").out)
+    lines = [json.loads(line) for line in Path("why/explanations.jsonl").read_text().splitlines()]
+    expected = {row["path"]: row["unknown"] for row in predicted}
+    assert {line["photo"]: line.get("unknown", False) for line in lines} == expected
+    assert 0 < sum(expected.values()) < 6
+    assert Path("why/index.html").read_text().count("<h2>Unknown ") == sum(expected.values())
+    allmlp("predict", cautious, *files, "--no-unknown", "--explain", "plain")
+    assert "unknown" not in Path("plain/explanations.jsonl").read_text()
+    assert "<h2>Unknown " not in Path("plain/index.html").read_text()
+
+
 def test_an_export_answers_unknown_too(cautious, photos, tmp_path, allmlp):
     expected = json.loads(allmlp("predict", cautious, photos, "--format", "json").out)
     path = export(cautious, out=tmp_path / "mixer.onnx")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,20 @@ def test_beyond_the_limit_photos_have_numbers_only(explainer: Explainer, tmp_pat
     assert "5 photos." in page and "The first 2 are shown; explanations.jsonl has the numbers of all." in page
     lines = (tmp_path / "why" / "explanations.jsonl").read_text().splitlines()
     assert ["pictures" in json.loads(line) for line in lines] == [True, True, False, False, False]
+
+
+def test_a_photo_of_none_of_the_classes_is_headed_so(explainer: Explainer, tmp_path: Path) -> None:
+    folder = ExplanationFolder(tmp_path / "why", "runs/mine")
+    known, unknown = explained(explainer, 2)
+    folder.add(known)
+    folder.add(replace(unknown, is_unknown=True))
+    folder.close()
+    page = (tmp_path / "why" / "index.html").read_text()
+    headings = re.findall("<h2>(.*?)<", page)
+    assert [heading.strip() == "Unknown" for heading in headings] == [False, True]
+    assert page.count("Probably of none of the classes.") == 1
+    lines = (tmp_path / "why" / "explanations.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("unknown") for line in lines] == [None, True]
 
 
 def test_names_are_text(explainer: Explainer, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def predict(
     predictions = ArrivingPredictions(results, layout, num_failed, _trained_on(checkpoint))
     written = produce(outputs, predictions, layout, model=checkpoint)
     if explainer is not None and explained is not None and predictions.num_predicted:
-        written += explain_photos(explainer, found, explained, model=checkpoint)
+        written += explain_photos(explainer, predictions, found, explained, model=checkpoint)
     _finish(outputs, predictions, written)
     if outputs.path is not None:
         _next(
@@ -264,14 +264,16 @@ def _explain_folder(folder: str | None, flip: bool) -> Path | None:
 def _explainer(source: LoadedSource, backend: str, device: str) -> "Explainer":
     from allmlp.explanations import Explainer
 
-    return Explainer.from_checkpoint(source.model, backend=backend, device=device, preprocessing=source.changes)
+    return Explainer.from_checkpoint(  # which photos are unknown, the predictions say
+        source.model, backend=backend, device=device, preprocessing=source.changes, unknown=False
+    )
 
 
 def _finish(outputs: Outputs, predictions: ArrivingPredictions, written: Sequence[str]) -> None:
-    """Report what was written, and which photos were trained on or could not be read.
+    """Report what was written, and which photos were trained on, could not be read, or were lost before their explanation.
 
     Raises:
-        typer.Exit: with 3 if photos could not be read.
+        typer.Exit: with 3 if photos could not be read, or were lost.
     """
     tell = note if outputs.path is None else say  # standard output holds the predictions, or else these lines
     for line in written:
@@ -285,6 +287,11 @@ def _finish(outputs: Outputs, predictions: ArrivingPredictions, written: Sequenc
         total = predictions.num_failed + predictions.num_predicted
         rest = "all others are classified" if predictions.num_predicted else "no photo was classified"
         note(f"{predictions.num_failed:,} of {total:,} could not be read; {rest}.")
+    if predictions.num_lost:
+        note(
+            f"{predictions.num_lost:,} of {predictions.num_predicted:,} could not be read again for their explanation."
+        )
+    if predictions.num_failed or predictions.num_lost:
         raise typer.Exit(DataError.exit_code)
 
 

@@ -55,7 +55,9 @@ def class_maps_of(source: LoadedSource, evaluation: "Evaluation", *, backend: st
     """
     from allmlp.explanations import Explainer
 
-    explainer = Explainer.from_checkpoint(source.model, backend=backend, device=device, preprocessing=source.changes)
+    explainer = Explainer.from_checkpoint(
+        source.model, backend=backend, device=device, preprocessing=source.changes, unknown=False
+    )
     with photo_bar() as progress:
         return explainer.class_maps(evaluation.photos, evaluation.truths, progress=progress)
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -42,7 +42,8 @@ class ArrivingPredictions:
     """Predictions as they arrive; errors are printed on standard error as they arrive.
 
     `trained` are the digests of the photos on which the model was trained; `trained_on` collects the names of predicted photos
-    with such a digest. Every prediction is passed to each of `receivers` first; `progress` is called after each photo.
+    with such a digest. `are_unknown` says of each photo so far whether it is unknown, and None if it is unreadable. Every
+    prediction is passed to each of `receivers` first; `progress` is called after each photo.
     """
 
     def __init__(
@@ -62,11 +63,14 @@ class ArrivingPredictions:
         self.num_predicted = 0
         self.num_unsure = 0
         self.num_unknown = 0
+        self.num_lost = 0  # predicted, and unreadable when they were to be explained
+        self.are_unknown: list[bool | None] = []
 
     def __iter__(self) -> "Iterator[Prediction]":
         for done, result in enumerate(self._results, start=1):
             if isinstance(result, DataError):
                 self.num_failed += 1
+                self.are_unknown.append(None)
                 note(f"allmlp: {result}")
             else:
                 self._receive(result)
@@ -77,6 +81,7 @@ class ArrivingPredictions:
         self.num_predicted += 1
         self.num_unsure += self._layout.is_unsure(prediction)
         self.num_unknown += prediction.is_unknown
+        self.are_unknown.append(prediction.is_unknown)
         if self._trained and _digest(prediction.source) in self._trained:
             self.trained_on.append(prediction.source)
         for receive in self.receivers:
@@ -177,24 +182,40 @@ def _page(outputs: Outputs, predictions: ArrivingPredictions, layout: Layout, mo
 
 
 def explain_photos(
-    explainer: "Explainer", photos: "Sequence[tuple[str, Photo]]", folder: Path, *, model: str
+    explainer: "Explainer",
+    predictions: ArrivingPredictions,
+    photos: "Sequence[tuple[str, Photo]]",
+    folder: Path,
+    *,
+    model: str,
 ) -> list[str]:
-    """Explain photos into a new folder; return lines that name what was written. Unreadable photos were reported before.
+    """Explain the photos that were predicted into a new folder; return lines that name what was written.
+
+    A photo that was lost since its prediction is reported, and counted in `predictions.num_lost`.
 
     Raises:
         ConfigError: the folder could not be written to.
     """
-    from allmlp.explanations import Explanation
-    from allmlp.report import MAX_EXPLAINED_PHOTOS, ExplanationFolder
+    from allmlp.report import ExplanationFolder
 
     written = ExplanationFolder(folder, model)
-    named: list[Photo] = [(name, photo) if isinstance(photo, bytes) else photo for name, photo in photos]
-    done = 0
+    rest: list[tuple[Photo, bool]] = [
+        ((name, photo) if isinstance(photo, bytes) else photo, is_unknown)
+        for (name, photo), is_unknown in zip(photos, predictions.are_unknown, strict=True)
+        if is_unknown is not None
+    ]
+    number = len(rest)
     with photo_bar() as progress:
-        for part, occlusion in ((named[:MAX_EXPLAINED_PHOTOS], True), (named[MAX_EXPLAINED_PHOTOS:], False)):
-            for answer in explainer.stream(part, occlusion=occlusion):
-                done += 1
-                progress(done, len(named))
-                if isinstance(answer, Explanation):
-                    written.add(answer)
+        while rest:
+            # Only photos with a card need occlusion; those that were lost leave their cards to others.
+            cards = written.num_cards_left
+            part, rest = (rest[:cards], rest[cards:]) if cards else (rest, [])
+            answers = explainer.stream([photo for photo, _ in part], occlusion=cards > 0)
+            for done, ((_, is_unknown), answer) in enumerate(zip(part, answers, strict=True), start=1):
+                progress(number - len(rest) - len(part) + done, number)
+                if isinstance(answer, DataError):
+                    predictions.num_lost += 1
+                    note(f"allmlp: {answer}")
+                else:
+                    written.add(replace(answer, is_unknown=is_unknown))
     return [written.close()]

@@ -57,6 +57,8 @@ class Card:
     file: str
     label: str
     score: float
+    is_unknown: bool
+    """Whether the photo is of none of the classes; `label` and `score` are what they would be otherwise."""
     photo: str
     """A data URI."""
     classes: tuple[ClassOnCard, ...]
@@ -102,9 +104,9 @@ class ExplanationFolder:
             self._numbers: IO[str] = (folder / NUMBERS_FILE).open("x", encoding="utf-8", errors="backslashreplace")
 
     @property
-    def wants_pictures(self) -> bool:
-        """Whether the next photo gets a card, for which its occlusion is needed, too."""
-        return len(self._cards) < self._max_photos
+    def num_cards_left(self) -> int:
+        """How many of the next photos get a card, for which their occlusion is needed, too."""
+        return self._max_photos - len(self._cards)
 
     def add(self, explanation: Explanation) -> None:
         """Add a photo.
@@ -115,7 +117,7 @@ class ExplanationFolder:
         self._num_photos += 1
         values = explanation.to_json_object()
         with self._errors():
-            if self.wants_pictures:
+            if self.num_cards_left:
                 values["pictures"] = self._write_pictures(explanation)
                 self._cards.append(_card(explanation))
             self._numbers.write(json_text(values) + "\n")
@@ -227,6 +229,7 @@ def _card(explanation: Explanation) -> Card:
         file=explanation.source,
         label=explanation.label,
         score=float(explanation.probabilities.max()),
+        is_unknown=explanation.is_unknown,
         photo=webp_uri(Image.fromarray(explanation.photo), side=_PICTURE_SIDE),
         classes=tuple(classes),
         maps=tuple(maps.values()),

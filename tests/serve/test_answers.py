@@ -56,6 +56,7 @@ def test_the_backend_that_computes_and_all_limits_are_stated(sources: dict[str, 
             "max_upload_bytes": 32_000_000,
             "max_pixels": 2_000_000,
             "max_queue": 100,
+            "max_values": 200_000,
             "timeout_s": 7.0,
         }
 

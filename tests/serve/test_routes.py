@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from tests.serve.conftest import photo_of
 from tests.serve.running import form
 
+from allmlp.data import Preprocessing
+from allmlp.errors import AllmlpError, CheckpointError, ConfigError, MissingExtraError
+from allmlp.explanations import explainer as explainer_module
 from allmlp.serve import ServeOptions
 from allmlp.serve import service as service_module
 from allmlp.serve.application import app_of
@@ -333,3 +336,63 @@ def test_a_form_of_explanations_does_not_hold_up_a_prediction(
         assert (predicted.result().status_code, explained.result().status_code) == (200, 200)
     assert computed.count("explanation") == 8
     assert computed.index("prediction") <= 2  # it may still have been decoded when the first one ended
+
+
+def test_photos_are_prepared_by_the_threads_that_decode_them(
+    serving: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    service = serving()
+    threads: list[str] = []
+    resize = Preprocessing.resize
+
+    def noted(self: Preprocessing, pixels: NDArray[np.uint8]) -> Any:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return resize(self, pixels)
+
+    def copied(pixels: NDArray[np.uint8]) -> Any:
+        raise AssertionError("a copy of the photo, which no answer has")
+
+    monkeypatch.setattr(Preprocessing, "resize", noted)
+    monkeypatch.setattr(explainer_module, "_resized", copied)
+    for path in ("/predict", "/embed", "/explain"):
+        threads.clear()
+        answer = service.predict_all(*photos[:3], path=path)
+        assert (answer.status_code, ["error" in each for each in answer.json()["results"]]) == (200, [False] * 3)
+        assert threads == ["decoding"] * 3
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (ConfigError("The backend x cannot open /secret/model.onnx."), 501, "unavailable"),
+        (MissingExtraError("Install the extra in /secret."), 501, "unavailable"),
+        (CheckpointError("/secret/model.onnx: damaged."), 503, "cannot_open"),
+        (AllmlpError("/secret/model.onnx: another fault."), 503, "cannot_open"),
+    ],
+)
+@pytest.mark.parametrize(("path", "name"), [("/embed", "open_features"), ("/explain", "open_explain")])
+def test_why_the_model_cannot_be_opened_is_for_the_owner(
+    serving: Any,
+    photos: list[bytes],
+    path: str,
+    name: str,
+    error: AllmlpError,
+    status: int,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
+):
+    service = serving()
+    open_it = getattr(service.model, name)
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(service.model, name, fail)
+    answer = service.client.post(path, content=photos[0])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert ("retry-after" in answer.headers) == (status == 503)
+    assert "secret" not in answer.text
+    assert capfd.readouterr().err == f"allmlp serve: {error}\n"
+    monkeypatch.setattr(service.model, name, open_it)
+    assert service.client.post(path, content=photos[0]).status_code == 200

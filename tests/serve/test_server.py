@@ -7,13 +7,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from tests.builders import tiny_checkpoint
 from tests.serve.conftest import photo_of
 from tests.serve.running import Running, request, running, started
 
-from allmlp import ConfigError
+from allmlp import ConfigError, export
 from allmlp.hardware.num_compute_threads import THREADS_OF_QUOTA
 from allmlp.hardware.num_decoding_threads import usable_cores
 from allmlp.serve import serve
@@ -225,3 +227,39 @@ def test_an_export_is_served_without_torch(sources: dict[str, Path], source: str
         assert server.predict(PHOTO, "/embed").status == 200
         assert server.ask("GET", "/metrics").status == 200
         assert server.stop() == 0
+
+
+def _export(path: Path, **changes: Any) -> None:
+    """Write an ONNX file in the place of another one, at once."""
+    checkpoint = tiny_checkpoint(**{"num_classes": 3, "class_names": ("a", "b", "c"), **changes})
+    export(checkpoint, to="onnx", out=path.with_name("new.onnx")).replace(path)
+
+
+CHANGED = "The model has changed since the server started. Restart the server."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"seed": 2}, CHANGED), ({"class_names": ("c", "b", "a")}, CHANGED), (None, "model.onnx: no such file")],
+)
+def test_a_worker_that_finds_another_model_never_answers(tmp_path: Path, change: dict[str, Any] | None, message: str):
+    path = tmp_path / "model.onnx"
+    _export(path)
+    with running(path, workers=2) as server:
+        answer = server.predict(PHOTO).json
+        first, second = workers_of(server)
+        if change is None:
+            path.unlink()
+        else:
+            _export(path, **change)
+        first.kill()
+        assert server.next_line("Worker").startswith(f"Worker {first.pid} ended (-9)")
+        refused = server.next_line("Worker")
+        assert "is not used; 1 of 2 go on." in refused
+        assert message in refused
+        assert all(server.predict(PHOTO).json == answer for _ in range(10))
+        assert second.is_running()
+        assert not [line for line in server.written() if "Worker" in line]  # it is not replaced again
+        second.kill()
+        assert server.process.wait(60) != 0
+        server.next_line("allmlp.errors.")

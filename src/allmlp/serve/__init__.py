@@ -1,8 +1,8 @@
 """Serving: a model answers HTTP requests, on any backend; without torch where an export allows it.
 
 Safe to change: `routes` and page/ (what is answered), http/, `instruments` (what is counted), `ray_deployment`.
-Invariants: an answer equals that of `Predictor`; a photo's error is its own; every queue is bounded; the event loop neither
-    decodes nor computes; health needs no key.
+Invariants: an answer equals that of `Predictor`; a photo's error is its own; every queue and every answer is bounded; the event
+    loop neither decodes, computes nor writes answers; workers answer with one model; health needs no key.
 To add one: a route is a function in `routes` and a line in docs/serving.md; a limit is a field of `ServeOptions`.
 """
 

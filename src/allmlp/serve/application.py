@@ -86,7 +86,7 @@ class _Threads:
                 self._are_running = False
 
 
-def app_of(model: ServedModel, options: ServeOptions) -> ASGIApp:
+def app_of(model: ServedModel, options: ServeOptions) -> Gate:
     """Return the app of a model that is open."""
     instruments, log = Instruments(), AccessLog()
     batcher = Batcher(

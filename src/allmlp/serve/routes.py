@@ -1,6 +1,7 @@
 """The routes: what is asked of the model, what is said about it, and health."""
 
 import asyncio
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,14 +13,17 @@ from starlette.responses import JSONResponse, Response
 from allmlp.data import max_pixels
 from allmlp.errors import did_you_mean
 from allmlp.io.display import quote
+from allmlp.serve.answers import MAX_VALUES, AnswerSize
 from allmlp.serve.http.openapi import ANSWERS, BODY, add_schemas
 from allmlp.serve.instruments import CONTENT_TYPE
 from allmlp.serve.options import ServeOptions
 from allmlp.serve.page.files import PAGE_PATHS, page_route
 from allmlp.serve.problems import Problem, try_again
-from allmlp.serve.service import Service
+from allmlp.serve.service import Question, Service
 
 __all__ = ["add_routes"]
+
+_FEWER_PHOTOS = "send fewer photos per request."
 
 Classes = Annotated[
     list[str] | None,
@@ -52,19 +56,23 @@ def add_routes(inner: FastAPI, service: Service) -> None:
         "/predict", responses=ANSWERS["predict"], openapi_extra=BODY, summary="Classes of photos", dependencies=_CHECKED
     )
     async def predict(request: Request, top_k: TopK = 5) -> Response:
-        async def answer_photo(content: bytes) -> dict[str, Any]:
-            return model.answer(await service.output(content, model.outputs), top_k)
+        async def ask(content: bytes) -> Any:
+            return await service.output(content, model.outputs)
 
-        return await service.answer(request, answer_photo)
+        size = AnswerSize(
+            min(top_k, model.num_classes), "classes", f"Ask for fewer classes (top_k), or {_FEWER_PHOTOS}"
+        )
+        return await service.answer(request, Question(ask, functools.partial(model.answer, top_k=top_k), size))
 
     @inner.post(
         "/embed", responses=ANSWERS["embed"], openapi_extra=BODY, summary="Features of photos", dependencies=_CHECKED
     )
     async def embed(request: Request) -> Response:
-        async def answer_photo(content: bytes) -> dict[str, Any]:
-            return {"features": (await service.output(content, model.features)).tolist()}
+        async def ask(content: bytes) -> Any:
+            return await service.output(content, model.features)
 
-        return await service.answer(request, answer_photo, opening=model.open_features)
+        size = AnswerSize(model.num_features, "features", _FEWER_PHOTOS.capitalize())
+        return await service.answer(request, Question(ask, _as_features, size, model.open_features))
 
     if model.explains:
         _add_explain(inner, service)
@@ -97,6 +105,7 @@ def add_routes(inner: FastAPI, service: Service) -> None:
 
 def _add_explain(inner: FastAPI, service: Service) -> None:
     model = service.model
+    known = frozenset(model.info["classes"])
 
     @inner.post(
         "/explain",
@@ -106,19 +115,28 @@ def _add_explain(inner: FastAPI, service: Service) -> None:
         dependencies=_CHECKED,
     )
     async def explain(request: Request, classes: Classes = None) -> Response:
-        others = sorted(set(classes or ()) - set(model.info["classes"]))
+        others = sorted(set(classes or ()) - known)
         if others:
             raise Problem(
                 400, "unknown_class", f"{quote(others[0])} is not a class of this model; GET /info lists them."
             )
 
-        def compute(photos: Sequence[NDArray[np.uint8]]) -> list[Any]:
+        def compute(photos: Sequence[Any]) -> list[Any]:
             return [model.explain(photo, classes) for photo in photos]
 
-        async def answer_photo(content: bytes) -> dict[str, Any]:
-            return await service.explanation(content, compute)
+        async def ask(content: bytes) -> Any:
+            return await service.output(content, compute, decode=model.decode_to_explain, is_slow=True)
 
-        return await service.answer(request, answer_photo, opening=model.open_explain)
+        size = AnswerSize(
+            model.num_contributions(classes),
+            "contributions of patches to classes",
+            f"Ask for fewer classes (class), or {_FEWER_PHOTOS}",
+        )
+        return await service.answer(request, Question(ask, model.explanation, size, model.open_explain))
+
+
+def _as_features(row: NDArray[np.float32]) -> dict[str, Any]:
+    return {"features": row.tolist()}
 
 
 def _limits(options: ServeOptions) -> dict[str, Any]:
@@ -127,5 +145,6 @@ def _limits(options: ServeOptions) -> dict[str, Any]:
         "max_upload_bytes": options.max_upload_bytes,
         "max_pixels": max_pixels(),
         "max_queue": options.max_queue,
+        "max_values": MAX_VALUES,
         "timeout_s": options.timeout_s,
     }

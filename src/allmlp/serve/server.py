@@ -50,14 +50,14 @@ def serve(
         source: what `open_model` takes, except a `Checkpoint`.
         host: the address to listen at.
         port: the port; 0 for a free one.
-        workers: the number of processes, each with the model. One that dies is replaced.
+        workers: the number of processes, each with the model. One that dies is replaced, unless the model has changed.
         backend: as for `open_model`, like `device` and `precision`.
         device: the compute device.
         precision: of the matrix products.
         max_megapixels: the largest size of a photo; None leaves it as it is.
         options: the limits of requests.
         report: takes a line once photos are answered, after a remark on the choice of the backend if there is one; and a line
-            for each worker that is replaced.
+            for each worker that is replaced, or not used.
 
     Raises:
         CheckpointError: nothing usable at `source`.
@@ -79,7 +79,7 @@ def serve(
                 report(each)
 
         if workers == 1:
-            job(listener, tell)
+            job(listener, tell, discard)
         else:
             supervise(
                 job,
@@ -113,15 +113,19 @@ class _Job:
     max_megapixels: int | None
     is_alone: bool
 
-    def __call__(self, listener: socket.socket, when_ready: Callable[[str], None]) -> None:
+    def __call__(
+        self, listener: socket.socket, when_ready: Callable[[str], None], admit: Callable[[str], None]
+    ) -> None:
         if self.max_megapixels is not None:
             set_max_megapixels(self.max_megapixels)
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # malformed forms are no events of a server
         limits = self.options
-        protocol = protocol_class(limits.header_timeout_s, limits.body_timeout_s)
         model = self.open_model()
+        admit(model.identity)
+        gate = app_of(model, limits)
+        protocol = protocol_class(limits.header_timeout_s, limits.body_timeout_s, gate.note_refusal)
         config = uvicorn.Config(
-            app_of(model, limits),
+            gate,
             http=protocol,
             ws="none",
             loop="asyncio",

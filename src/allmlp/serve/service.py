@@ -1,24 +1,23 @@
 """`Service`: a model with its threads and queues, and the path of a request through them."""
 
 import asyncio
+import contextlib
 import functools
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from allmlp.data import PhotoError, ShortageError
-from allmlp.errors import AllmlpError, shortage
+from allmlp.errors import AllmlpError, ConfigError, MissingExtraError, shortage
 from allmlp.hardware.num_decoding_threads import num_decoding_threads
 from allmlp.io.ordered_map import drop_locals
+from allmlp.serve.answers import AnswerSize, check_size, encode
 from allmlp.serve.batching import Batcher, Compute
 from allmlp.serve.http.incoming import BodyMemory, SentPhoto, body_kind, photos_in, read_body
 from allmlp.serve.instruments import Instruments
@@ -26,13 +25,27 @@ from allmlp.serve.models import ServedModel
 from allmlp.serve.options import ServeOptions
 from allmlp.serve.problems import GoneError, Problem, photo_problem, problem_of_all, try_again
 
-__all__ = ["AnswerPhoto", "Service"]
+__all__ = ["Question", "Service"]
 
-AnswerPhoto = Callable[[bytes], Awaitable[dict[str, Any]]]
-"""From the bytes of a photo's file to what is answered for it. Raises Problem."""
-
+_NUM_ANSWERING_THREADS = 2  # so that a small answer need not wait for a large one
 _Result = tuple[str, dict[str, Any] | Problem]
 """The name of a photo, and what is answered for it or its error, which is its own."""
+
+
+class Question(NamedTuple):
+    """What a request asks of its photos.
+
+    Attributes:
+        ask: from the bytes of a photo's file to the output of the model. Raises Problem.
+        write: from that output to what is answered for the photo, in another thread than that of the event loop.
+        size: of what is answered for each photo.
+        opening: opens the model for that first, and does nothing if it is open.
+    """
+
+    ask: Callable[[bytes], Awaitable[Any]]
+    write: Callable[[Any], dict[str, Any]]
+    size: AnswerSize
+    opening: Callable[[], None] | None = None
 
 
 class Service:
@@ -46,13 +59,14 @@ class Service:
         self._batcher = batcher
         self._memory = BodyMemory(options)
         self._decoding: ThreadPoolExecutor | None = None
+        self._answering: ThreadPoolExecutor | None = None
         self._opening: ThreadPoolExecutor | None = None
         self._opened: dict[Callable[[], None], Future[None]] = {}
-        self._explaining: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def start(self) -> None:
         """Start the threads."""
         self._decoding = ThreadPoolExecutor(num_decoding_threads(), thread_name_prefix="decoding")
+        self._answering = ThreadPoolExecutor(_NUM_ANSWERING_THREADS, thread_name_prefix="answering")
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
         self._opened.clear()
         self._batcher.start()
@@ -60,7 +74,7 @@ class Service:
     def stop(self) -> None:
         """Stop the threads."""
         self._batcher.stop()
-        for pool in (self._decoding, self._opening):
+        for pool in (self._decoding, self._answering, self._opening):
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
@@ -69,22 +83,17 @@ class Service:
         """Whether photos are answered."""
         return self._batcher.is_alive
 
-    async def answer(
-        self, request: Request, answer_photo: AnswerPhoto, *, opening: Callable[[], None] | None = None
-    ) -> Response:
-        """Answer a request with what `answer_photo` makes of each photo.
-
-        `opening` opens the model for that first, and does nothing if it is open. Raises Problem.
-        """
+    async def answer(self, request: Request, question: Question) -> Response:
+        """Answer a request. Raises Problem."""
         self._batcher.check_room()
         scope = request.scope
         kind, parameters = body_kind(scope)
         with self._memory.share() as share:
             body = await read_body(scope, request.receive, self.options, share)
             start = time.monotonic()
-            answering = asyncio.ensure_future(self._answer_body(body, kind, parameters, answer_photo, opening))
+            answering = asyncio.ensure_future(self._answer_body(body, kind, parameters, question))
             del body
-            results = await self._while_connected(request, answering)
+            results, content = await self._while_connected(request, answering)
         problems = [result for _, result in results if isinstance(result, Problem)]
         for _, result in results:
             self.instruments.photos.labels(result.code if isinstance(result, Problem) else "ok").inc()
@@ -93,16 +102,11 @@ class Service:
         )
         if len(problems) == len(results):
             raise problem_of_all(problems)
-        return JSONResponse(
-            {
-                "results": [
-                    {"source": name, **(result.body if isinstance(result, Problem) else result)}
-                    for name, result in results
-                ]
-            }
-        )
+        return Response(content, media_type="application/json")
 
-    async def _while_connected(self, request: Request, answering: "asyncio.Future[list[_Result]]") -> list[_Result]:
+    async def _while_connected(
+        self, request: Request, answering: "asyncio.Future[tuple[list[_Result], bytes]]"
+    ) -> tuple[list[_Result], bytes]:
         """Wait for an answer until the deadline, or until the client is gone; then drop the work."""
         gone = asyncio.ensure_future(_disconnected(request))
         try:
@@ -120,55 +124,70 @@ class Service:
             await asyncio.gather(answering, gone, return_exceptions=True)
 
     async def _answer_body(
-        self,
-        body: bytes,
-        kind: str,
-        parameters: dict[bytes, bytes],
-        answer_photo: AnswerPhoto,
-        opening: Callable[[], None] | None,
-    ) -> list[_Result]:
+        self, body: bytes, kind: str, parameters: dict[bytes, bytes], question: Question
+    ) -> tuple[list[_Result], bytes]:
+        """Return what is answered for each photo, and the JSON of that."""
         with self._batcher.room(1):
             take_apart = functools.partial(photos_in, body, kind, parameters, max_photos=self.options.max_photos)
-            sent = await self._in_pool(take_apart)
+            sent = await _in_pool(self._decoding, take_apart)
         del body, take_apart
+        check_size(len(sent), question.size)
         with self._batcher.room(len(sent)):
-            if opening is not None:
-                await self._open(opening)
-            return await asyncio.gather(*(_result(photo, answer_photo) for photo in sent))
+            if question.opening is not None:
+                await self._open(question.opening)
+            results = await asyncio.gather(*(self._result(photo, question) for photo in sent))
+            with _shortages_as_problems():
+                return results, await _in_pool(self._answering, _written, results)
+
+    async def _result(self, photo: SentPhoto, question: Question) -> _Result:
+        if isinstance(photo.content, Problem):
+            return photo.name, photo.content
+        try:
+            output = await question.ask(photo.content)
+            return photo.name, await _in_pool(self._answering, question.write, output)
+        except Problem as problem:
+            return photo.name, problem.with_traceback(None)  # which holds the photo
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            if shortage(error):
+                return photo.name, _lacks_memory()
+            message = "The model failed on this photo. The log of the server says more."
+            return photo.name, Problem(500, "model_failed", message)
 
     async def _open(self, function: Callable[[], None]) -> None:
         """Open the model for something else, once for all requests that wait for it; it goes on when they have given up."""
         assert self._opening is not None
         opened = self._opened.get(function)
         if opened is None or (opened.done() and opened.exception() is not None):
-            opened = self._opened[function] = self._opening.submit(function)
+            opened = self._opened[function] = self._opening.submit(_open_or_report, function)
         try:
-            await asyncio.shield(asyncio.wrap_future(opened))
+            with _shortages_as_problems():
+                await asyncio.shield(asyncio.wrap_future(opened))
+        except (ConfigError, MissingExtraError) as error:  # their messages are for the owner, and may have paths
+            raise Problem(
+                501, "unavailable", "The backend of this server cannot compute this. The server's log says why."
+            ) from error
         except AllmlpError as error:
-            raise Problem(501, "unavailable", str(error)) from error
-        except Exception as error:
-            if shortage(error):
-                raise try_again("no_memory", "The server lacks memory for this. Try again later.") from error
-            raise
+            raise try_again(
+                "cannot_open", "The server cannot open its model for this now. The server's log says why."
+            ) from error
 
-    async def output(self, content: bytes, compute: Compute) -> NDArray[np.float32]:
-        """Return the output (K,) of a function of the model for a photo. Raises Problem."""
-        image = await self._in_pool(self._decoded, content, self.model.decode)
-        output: NDArray[np.float32] = await self._batcher.submit(image, compute)
-        return output
+    async def output(
+        self,
+        content: bytes,
+        compute: Compute,
+        *,
+        decode: Callable[[bytes], Any] | None = None,
+        is_slow: bool = False,
+    ) -> Any:
+        """Return what a function of the model makes of a photo, decoded for `ServedModel.outputs` or by `decode`.
 
-    async def explanation(self, content: bytes, compute: Compute) -> dict[str, Any]:
-        """Return what a function makes of all pixels of a photo. Few at a time hold so many. Raises Problem."""
-        loop = asyncio.get_running_loop()
-        async with self._explaining.setdefault(loop, asyncio.Semaphore(num_decoding_threads())):
-            pixels = await self._in_pool(self._decoded, content, self.model.pixels)
-            answer: dict[str, Any] = await self._batcher.submit(pixels, compute, is_slow=True)
-        return answer
+        A slow one computes photo by photo. Raises Problem.
+        """
+        prepared = await _in_pool(self._decoding, self._decoded, content, decode or self.model.decode)
+        return await self._batcher.submit(prepared, compute, is_slow=is_slow)
 
-    async def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._decoding, function, *arguments)
-
-    def _decoded(self, content: bytes, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
+    def _decoded(self, content: bytes, decode: Callable[[bytes], Any]) -> Any:
         with self._batcher.coming():
             try:
                 return decode(content)
@@ -180,19 +199,37 @@ class Service:
                 raise photo_problem(error) from None
 
 
-async def _result(photo: SentPhoto, answer_photo: AnswerPhoto) -> _Result:
-    if isinstance(photo.content, Problem):
-        return photo.name, photo.content
+async def _in_pool(pool: ThreadPoolExecutor | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    assert pool is not None
+    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+
+
+def _written(results: Sequence[_Result]) -> bytes:
+    """Return the JSON of an answer; b"" if no photo has one."""
+    if all(isinstance(result, Problem) for _, result in results):
+        return b""
+    return encode(
+        [{"source": name, **(result.body if isinstance(result, Problem) else result)} for name, result in results]
+    )
+
+
+def _open_or_report(function: Callable[[], None]) -> None:
+    """Open the model; report why it cannot be opened, once for all requests that wait for it."""
     try:
-        return photo.name, await answer_photo(photo.content)
-    except Problem as problem:
-        return photo.name, problem.with_traceback(None)  # which holds the photo
+        function()
+    except AllmlpError as error:
+        sys.stderr.write(f"allmlp serve: {error}\n")
+        raise
+
+
+@contextlib.contextmanager
+def _shortages_as_problems() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
         if shortage(error):
-            return photo.name, _lacks_memory()
-        message = "The model failed on this photo. The log of the server says more."
-        return photo.name, Problem(500, "model_failed", message)
+            raise try_again("no_memory", "The server lacks memory for this. Try again later.") from error
+        raise
 
 
 def _lacks_memory() -> Problem:

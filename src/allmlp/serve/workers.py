@@ -1,7 +1,8 @@
-"""`supervise`: several processes that answer at one socket; one that dies is replaced.
+"""`supervise`: several processes that answer at one socket with one model; one that dies is replaced.
 
 They are forked from a server process that has loaded the libraries, so that a new one is ready once it has
-read the model.
+read the model. The first one to open a model decides which model this is: one that has opened another model, because the file
+was replaced, never answers.
 """
 
 import contextlib
@@ -17,12 +18,13 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from allmlp.errors import AllmlpError
+from allmlp.errors import AllmlpError, CheckpointError
 from allmlp.hardware.num_compute_threads import asked_threads, num_compute_threads
 from allmlp.io.display import Report
 from allmlp.serve.instruments import SHARED_FOLDER
+from allmlp.serve.models import MODEL_CHANGED
 
 __all__ = ["Job", "supervise"]
 
@@ -31,30 +33,52 @@ _PAUSE_S = 1.0  # before a worker that never became ready is replaced
 
 
 class Job(Protocol):
-    """What a worker does until a signal; it calls `when_ready` with a remark for people, or "", once it answers."""
+    """What a worker does until a signal.
 
-    def __call__(self, listener: socket.socket, when_ready: Callable[[str], None]) -> None: ...
+    It calls `admit` with the identity of the model that it has opened, before it answers; and `when_ready` with a remark for
+    people, or "", once it answers.
+    """
+
+    def __call__(
+        self, listener: socket.socket, when_ready: Callable[[str], None], admit: Callable[[str], None]
+    ) -> None: ...
+
+
+class _Opened(NamedTuple):
+    """A worker's message: the identity of the model that it has opened."""
+
+    model: str
 
 
 class _Worker:
-    """A process, and the pipe by which it says that it is ready, or why it cannot start."""
+    """A process, and the pipe by which it says which model it has opened, that it is ready, or why it cannot start."""
 
     def __init__(self, context: Any, job: Job, listener: socket.socket) -> None:
         self.pipe, far_end = context.Pipe()
         self.process: BaseProcess = context.Process(target=_run, args=(job, listener, far_end), name="allmlp worker")
         self.process.start()
         far_end.close()
-        self.is_ready = False
+        self.is_admitted = self.is_ready = False
         self.remark = ""
 
-    def hear(self) -> None:
-        """Receive the worker's message. Raises the error for which it cannot start."""
+    def hear(self, model: str) -> str:
+        """Receive the worker's messages, and let it answer if it has opened this model, or any if that is "".
+
+        Returns the model. Raises the error for which it cannot start or may not answer.
+        """
         with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll():
                 message = self.pipe.recv()
                 if isinstance(message, AllmlpError):
                     raise message
-                self.is_ready, self.remark = True, message
+                if not isinstance(message, _Opened):
+                    self.is_ready, self.remark = True, message
+                    continue
+                if message.model != (model or message.model):
+                    raise CheckpointError(MODEL_CHANGED)
+                model, self.is_admitted = message.model, True
+                self.pipe.send(True)
+        return model
 
 
 def supervise(
@@ -70,10 +94,11 @@ def supervise(
     """Keep `number` workers running until SIGTERM or SIGINT, and end when all have answered what they accepted.
 
     `engine` is the module that they load first; `grace_s` is how long they have to end before they are killed. The cores are
-    divided among them, unless the user set OMP_NUM_THREADS.
+    divided among them, unless the user set OMP_NUM_THREADS. A worker that cannot start while others answer is reported, and
+    not replaced.
 
     Raises:
-        AllmlpError: they cannot start.
+        AllmlpError: none of them can start.
     """
     if asked_threads() is None:
         os.environ["OMP_NUM_THREADS"] = str(max(1, num_compute_threads() // number))
@@ -110,12 +135,22 @@ def _watch(
     report: Report,
 ) -> None:
     has_told = False
-    num_failed = 0
+    number, num_failed = len(workers), 0
+    model = ""
     while not stopped.is_set():
         sentinels = [worker.process.sentinel for worker in workers]
         wait([*sentinels, *(worker.pipe for worker in workers if not worker.is_ready)], timeout=0.2)
-        for index, worker in enumerate(workers):
-            worker.hear()
+        for worker in tuple(workers):
+            try:
+                model = worker.hear(model)
+            except AllmlpError as error:
+                workers.remove(worker)
+                worker.process.terminate()
+                _forget(worker)
+                if not any(other.is_admitted for other in workers):
+                    raise
+                report(f"Worker {worker.process.pid} is not used; {len(workers)} of {number} go on. {error}")
+                continue
             if worker.process.is_alive() or stopped.is_set():
                 continue
             _forget(worker)
@@ -126,7 +161,7 @@ def _watch(
             if not worker.is_ready:
                 stopped.wait(_PAUSE_S)
             report(f"Worker {pid} ended ({code}); a new one starts.")
-            workers[index] = new()
+            workers[workers.index(worker)] = new()
         if not has_told and all(worker.is_ready for worker in workers):
             has_told = True
             when_ready(workers[0].remark)
@@ -156,16 +191,24 @@ def _forget(worker: _Worker) -> None:
 
 def _run(job: Job, listener: socket.socket, pipe: Connection) -> None:
     """Be a worker."""
-    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    admitted = threading.Event()
+    threading.Thread(target=_hear_parent, args=(pipe, admitted), daemon=True).start()
+
+    def admit(model: str) -> None:
+        pipe.send(_Opened(model))
+        admitted.wait()
+
     try:
-        job(listener, pipe.send)
+        job(listener, pipe.send, admit)
     except AllmlpError as error:
         pipe.send(error)
 
 
-def _end_with_parent(pipe: Connection) -> None:
+def _hear_parent(pipe: Connection, admitted: threading.Event) -> None:
+    """Wait for leave to answer, and end with the parent."""
     with contextlib.suppress(EOFError, OSError):
-        pipe.recv()
+        while pipe.recv():
+            admitted.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

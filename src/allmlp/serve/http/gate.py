@@ -17,12 +17,17 @@ from allmlp.serve.instruments import Instruments
 from allmlp.serve.page.files import PAGE_PATHS
 from allmlp.serve.problems import GoneError, Problem, server_fault
 
-__all__ = ["OPEN_PATHS", "Gate"]
+__all__ = ["OPEN_PATHS", "REFUSED", "Gate"]
+
+REFUSED = "allmlp.refused"
+"""The key of a scope under which the protocol says with which status it has answered a request that the app was reading."""
 
 OPEN_PATHS = frozenset((*PAGE_PATHS, "/livez", "/readyz", "/openapi.json"))
 """Paths that need no key: health, and what is the same for every model. The page asks for the key."""
 
 _GONE = 499  # as nginx logs it; nobody receives it
+_NO_ANSWER = 500  # with which servers answer for an app that was cancelled
+_OTHER = "other"  # the route of what has none
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -69,9 +74,8 @@ class Gate:
             self._start()
             _check_framing(scope)
             self._check_key(scope, path)
-            if answer.is_head:
-                scope = {**scope, "method": "GET"}
-            await self._inner(scope, receive, answer.send)
+            asked = {**scope, "method": "GET"} if answer.is_head else scope
+            await self._inner(asked, receive, answer.send)
         except Problem as problem:
             await answer.problem(problem)
         except GoneError:
@@ -80,7 +84,13 @@ class Gate:
             traceback.print_exc(file=sys.stderr)
             await answer.problem(server_fault())
         finally:
-            self._note(scope, path, answer, time.monotonic() - start, facts)
+            status = scope.get(REFUSED, answer.status or _NO_ANSWER)
+            self._note(scope, path, status, time.monotonic() - start, facts)
+
+    def note_refusal(self, client: str | None, status: int, seconds: float) -> None:
+        """Count and log what the protocol answered by itself because it is not a request: no method and no path is known."""
+        self._instruments.requests.labels(_OTHER, str(status)).inc()
+        self._write_line(client, None, None, status, seconds)
 
     def _check_key(self, scope: Scope, path: str) -> None:
         if not self._keys or path in OPEN_PATHS:
@@ -100,17 +110,24 @@ class Gate:
                 WWW_Authenticate="Bearer",
             )
 
-    def _note(self, scope: Scope, path: str, answer: "_Answer", seconds: float, facts: dict[str, Any]) -> None:
-        route = path if path in self._routes else "other"
-        self._instruments.requests.labels(route, str(answer.status)).inc()
+    def _note(self, scope: Scope, path: str, status: int, seconds: float, facts: dict[str, Any]) -> None:
+        route = path if path in self._routes else _OTHER
+        self._instruments.requests.labels(route, str(status)).inc()
         self._instruments.request_seconds.labels(route).observe(seconds)
         client = scope.get("client")
+        self._write_line(
+            client[0] if client else None, scope["method"][:20], scope["path"][:200], status, seconds, **facts
+        )
+
+    def _write_line(
+        self, client: str | None, method: str | None, path: str | None, status: int, seconds: float, **facts: Any
+    ) -> None:
         self._log.add(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            client=client[0] if client else None,
-            method=scope["method"][:20],
-            path=scope["path"][:200],
-            status=answer.status,
+            client=client,
+            method=method,
+            path=path,
+            status=status,
             ms=round(1000 * seconds, 2),
             **facts,
         )

@@ -71,12 +71,12 @@ _REFUSALS = {
     400: "A malformed request.",
     401: "No key, or a wrong one.",
     408: "Headers or body arrived too slowly.",
-    413: "Too many bytes or photos, or a photo beyond the limits.",
+    413: "Too many bytes, photos or values of the answer, or a photo beyond the limits.",
     415: "A type of body that is not accepted, or a file that is not a photo of a format that is read.",
     422: "A damaged photo, or several photos of which none can be used.",
     500: "A fault of the server.",
     501: "The backend of this server cannot compute this.",
-    503: "Busy, or short of memory; try again after Retry-After seconds.",
+    503: "Busy, short of memory, or unable to open the model for this; try again after Retry-After seconds.",
     504: "The deadline passed.",
 }
 

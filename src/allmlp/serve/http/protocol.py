@@ -3,24 +3,32 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from allmlp.serve.http.gate import REFUSED
 from allmlp.serve.problems import Problem
 
-__all__ = ["TimedProtocol", "protocol_class"]
+__all__ = ["NoteRefusal", "TimedProtocol", "protocol_class"]
+
+NoteRefusal = Callable[[str | None, int, float], None]
+"""Counts and logs an answer to what is not a request, by the client's address, the status, and the seconds since it began."""
 
 _LINGER_S = 5.0  # for a body that was refused before its end: closing at once would take the answer from the client
 _DRAIN_S = 2.0  # for a request that was sent before its client saw that the server stops
 
 
-def protocol_class(header_timeout_s: float, answer_timeout_s: float) -> type["TimedProtocol"]:
-    """Return the protocol of one server, with its time limits for headers and for clients that read no answer."""
-    limits = {"header_timeout_s": header_timeout_s, "answer_timeout_s": answer_timeout_s}
-    return type("ServersProtocol", (TimedProtocol,), limits)
+def protocol_class(
+    header_timeout_s: float, answer_timeout_s: float, note_refusal: NoteRefusal | None = None
+) -> type["TimedProtocol"]:
+    """Return the protocol of one server: its time limits for headers and for clients that read no answer, and what it notes."""
+    values: dict[str, Any] = {"header_timeout_s": header_timeout_s, "answer_timeout_s": answer_timeout_s}
+    if note_refusal is not None:
+        values["note_refusal"] = staticmethod(note_refusal)
+    return type("ServersProtocol", (TimedProtocol,), values)
 
 
 class TimedProtocol(H11Protocol):
@@ -35,9 +43,14 @@ class TimedProtocol(H11Protocol):
     header_timeout_s: ClassVar[float] = 10.0
     answer_timeout_s: ClassVar[float] = 30.0
     is_stopping: ClassVar[bool] = False
+    _begun = 0.0
     _timer: asyncio.TimerHandle | None = None
     _reading_timer: asyncio.TimerHandle | None = None
     _is_draining = False
+
+    @staticmethod
+    def note_refusal(client: str | None, status: int, seconds: float) -> None:
+        """Take note of what is answered without the app: a `NoteRefusal`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,7 +58,7 @@ class TimedProtocol(H11Protocol):
         if self.is_stopping:
             self.shutdown()
         else:
-            self._restart_timer(self.header_timeout_s, self._headers_are_late)
+            self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -63,7 +76,7 @@ class TimedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._timer is None and not self._is_answering:
-            self._restart_timer(self.header_timeout_s, self._headers_are_late)
+            self._wait_for_headers()
         super().data_received(data)
 
     def handle_events(self) -> None:
@@ -87,6 +100,7 @@ class TimedProtocol(H11Protocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        self._begun = self.loop.time()  # for a request that has arrived already
         super().on_response_complete()
         if not self.transport.is_closing() and self.conn.their_state is h11.SEND_BODY:
             self._restart_timer(_LINGER_S, self.transport.close)
@@ -108,6 +122,10 @@ class TimedProtocol(H11Protocol):
         self.cycle.keep_alive = False
         if CLOSE_HEADER not in self.cycle.default_headers:
             self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
+
+    def _wait_for_headers(self) -> None:
+        self._begun = self.loop.time()
+        self._restart_timer(self.header_timeout_s, self._headers_are_late)
 
     def _restart_timer(self, seconds: float, function: Callable[[], object]) -> None:
         self._stop_timer()
@@ -142,7 +160,7 @@ class TimedProtocol(H11Protocol):
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
-        """Send an error without the app, and close."""
+        """Send an error without the app, and close. The app notes it if it is reading this request."""
         body = json.dumps(problem.body).encode()
         headers = [
             ("content-type", "application/json"),
@@ -150,6 +168,10 @@ class TimedProtocol(H11Protocol):
             ("x-content-type-options", "nosniff"),
             ("connection", "close"),
         ]
+        if self._is_answering:
+            cast(dict[str, Any], self.cycle.scope)[REFUSED] = problem.status
+        else:
+            self.note_refusal(self.client[0] if self.client else None, problem.status, self.loop.time() - self._begun)
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

@@ -4,6 +4,7 @@ from experiments.tables.markdown import caption, read, table
 
 from allmlp.checkpoints import CATALOG
 from allmlp.studies import load_study, results_in
+from allmlp.studies.paper.weights import differences
 
 
 def catalogue():
@@ -50,7 +51,8 @@ def structure():
     return (
         f"{table(columns, rows)}\nMedians over the {facts['blocks'][0]['num_units']} units of each block and the "
         f"{facts['filters']['num_filters']} filters; untrained: mean ± standard deviation over Mixers of the same "
-        f"architecture. {caption(result)}"
+        f"architecture. {caption(result)}\n{differences(found)} Of so many figures, chance alone puts a few beyond this "
+        f"margin. {study.agreement(found)}\n"
     )
 
 

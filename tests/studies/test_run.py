@@ -22,6 +22,7 @@ from allmlp.studies import (
     Table,
     agreement_of,
     load_study,
+    page_of,
     resume_study,
     run_study,
 )
@@ -305,6 +306,40 @@ def test_published_results_of_other_steps_say_so() -> None:
         words = f"Run with --steps {steps}, not with the study's own number of steps."
         for sentence in (result["agreement"], agreement_of(load_study(path.stem), result)):
             assert (words in sentence) == (steps is not None), path.name
+
+
+def test_published_results_whose_photos_were_not_recorded_say_so() -> None:
+    for path in sorted((ROOT / "experiments" / "studies" / "results").glob("*.json")):
+        result, study = json.loads(path.read_text()), load_study(path.stem)
+        is_unknown = study.data is not None and result.get("data") is None
+        page = page_of(study, result, picture=None)
+        assert ("The photos of this run were not recorded." in agreement_of(study, result)) == is_unknown, path.name
+        assert ("**Here.** Which photos this run had was not recorded; what follows is" in page) == is_unknown, (
+            path.name
+        )
+
+
+def test_a_page_does_not_claim_photos_that_an_old_version_did_not_record(tmp_path: Path) -> None:
+    study = _Recorder().study
+    run_study(study, tmp_path, StudyOptions(num_seeds=1), report=str)
+    assert "**Here.** Nothing is trained.\n" in (tmp_path / "recorded.md").read_text()
+    request = json.loads((tmp_path / "study.json").read_text())
+    del request["data"]
+    (tmp_path / "study.json").write_text(json.dumps(request))
+    finished = resume_study(tmp_path, study, report=str)
+    assert finished.agreement == "The sum is 2. The photos of this run were not recorded."
+    page = (tmp_path / "recorded.md").read_text()
+    assert finished.agreement in page
+    words = "Which photos this run had was not recorded; what follows is the study with its own, clothing."
+    assert f"**Here.** {words} Nothing is trained.\n" in page
+
+
+def test_a_page_of_other_photos_says_so_before_it_describes_the_study(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", per_class=2)
+    options = StudyOptions(data=str(tmp_path / "photos"), num_seeds=1)
+    run_study(_Recorder().study, tmp_path / "out", options, report=str)
+    words = "This run had other photos; what follows is the study with its own, clothing. Nothing is trained."
+    assert f"**Here.** {words}\n" in (tmp_path / "out" / "recorded.md").read_text()
 
 
 @pytest.mark.parametrize("name", STUDIES)

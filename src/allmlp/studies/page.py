@@ -7,7 +7,9 @@ from typing import Any
 from allmlp.io.display import counted
 from allmlp.studies.study import Arm, ArmResult, Study
 
-__all__ = ["agreement_of", "data_remark", "page_of", "results_in", "steps_remark"]
+__all__ = ["agreement_of", "data_remark", "has_other_photos", "page_of", "results_in", "steps_remark"]
+
+_UNRECORDED = "The photos of this run were not recorded."
 
 
 def page_of(study: Study, result: Mapping[str, Any], *, picture: str | None) -> str:
@@ -18,7 +20,7 @@ def page_of(study: Study, result: Mapping[str, Any], *, picture: str | None) -> 
     parts = [
         f"# {study.title}",
         f"**The paper.** {study.claim} {study.outcome}",
-        f"**Here.** {study.setup}",
+        f"**Here.** {_setup(study, result)}",
         f"**Agreement.** {agreement_of(study, result)}",
         *([] if picture is None else [f"![{study.title}]({picture})"]),
         "\n".join([_row(table.columns), "|" + "---|" * len(table.columns), *(_row(cells) for cells in table.rows)]),
@@ -34,7 +36,30 @@ def agreement_of(study: Study, result: Mapping[str, Any]) -> str:
     if remarks is None:  # an old result
         steps = result["options"]["num_steps"]
         remarks = [] if steps is None else [steps_remark(steps)]
-    return " ".join([study.agreement(results_in(result)), *remarks])
+    unrecorded = [_UNRECORDED] if _has_unrecorded_photos(study, result) else []
+    return " ".join([study.agreement(results_in(result)), *unrecorded, *remarks])
+
+
+def _setup(study: Study, result: Mapping[str, Any]) -> str:
+    """Return what is done in a study; if this run had other photos than its own, or unknown ones, say so before."""
+    facts = result.get("data")
+    if _has_unrecorded_photos(study, result):
+        photos = "Which photos this run had was not recorded"
+    elif facts is not None and has_other_photos(study, facts):
+        photos = "This run had other photos"
+    else:
+        return study.setup
+    return f"{photos}; what follows is the study with its own, {study.data}. {study.setup}"
+
+
+def has_other_photos(study: Study, facts: Mapping[str, Any]) -> bool:
+    """Return whether a study ran on other photos than its own; `facts` are those of its photos."""
+    return study.data is not None and bool(facts["name"] != study.data.partition(":")[0])
+
+
+def _has_unrecorded_photos(study: Study, result: Mapping[str, Any]) -> bool:
+    """Return whether a study takes photos, and an old version did not record which."""
+    return study.data is not None and result.get("data") is None
 
 
 def steps_remark(num_steps: int) -> str:

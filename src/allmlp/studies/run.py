@@ -21,7 +21,7 @@ from allmlp.studies.drawing import to_png
 from allmlp.studies.folder import hold_folder, is_unused, refuse_used_folder
 from allmlp.studies.learning.photos import StudyPhotos, read_photos
 from allmlp.studies.opening import StudyData, check_photo_options, check_unchanged, open_study, with_absolute_paths
-from allmlp.studies.page import agreement_of, data_remark, page_of, results_in, steps_remark
+from allmlp.studies.page import agreement_of, data_remark, has_other_photos, page_of, results_in, steps_remark
 from allmlp.studies.registry import load_study
 from allmlp.studies.study import Arm, ArmResult, Study, StudyOptions
 
@@ -261,7 +261,7 @@ def _written(study: Study, folder: Path, options: StudyOptions, stored: Sequence
 def _remarks(study: Study, options: StudyOptions, facts: Mapping[str, Any] | None) -> list[str]:
     """Return what differs from the study's own photos and steps, as sentences."""
     remarks = []
-    if facts is not None and study.data is not None and facts["name"] != study.data.partition(":")[0]:
+    if facts is not None and has_other_photos(study, facts):
         remarks.append(data_remark(study, facts))
     if options.num_steps is not None and has_other_steps(study, options):
         remarks.append(steps_remark(options.num_steps))

@@ -17,7 +17,7 @@ def clothing():
         f"| {percent(mixer['top1'])} | {percent(mixer['balanced_accuracy'])} | {mixer['minutes']['mean']:.1f} |\n"
         f"| ridge regression on the pixels of all 1,000 photos, cross-validated regularisation "
         f"| {100 * ridge['top1']:.1f} | {100 * ridge['balanced_accuracy']:.1f} | |\n\n"
-        + "".join(map(caption, (transfer, result, ridge)))
+        + "".join(map(caption, ({**transfer, **tuned}, result, ridge)))
     )
 
 

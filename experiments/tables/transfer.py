@@ -42,8 +42,7 @@ def transfer():
     photos = "\n".join(
         f"- {title}: {result['num_photos']['train']:,} training photos in {result['num_classes']} classes, "
         f"{result['num_photos']['test']:,} test photos{drawn.get(title, '')}; fine-tuning outperforms training from scratch "
-        f"for as many epochs by {lead(result['arms'], 'ours', 'scratch')} and the paper's fine-tuning by "
-        f"{lead(result['arms'], 'ours', 'paper')}."
+        f"for as many epochs by {lead(result['arms'], 'ours', 'scratch')}{lead_over_paper(result['arms'])}."
         for title, result in results
     )
     runs = results[0][1]["arms"]["ours"]["top1"]["n"]
@@ -52,6 +51,13 @@ def transfer():
         f"except that recipe `finetune` keeps its own:\n\n{table(('', *columns), rows)}\n{photos}\n\n"
         + "".join(caption(result) + newer_arms(result) for _, result in results)
     )
+
+
+def lead_over_paper(arms):
+    """Return the end of the sentence on the lead over the paper's fine-tuning, if both started from the same starter."""
+    if ("environment" in arms["ours"]) != ("environment" in arms["paper"]):
+        return ""
+    return f" and the paper's fine-tuning by {lead(arms, 'ours', 'paper')}"
 
 
 def newer_arms(result):

@@ -8,7 +8,8 @@ import pytest
 from tests.builders import tiny_checkpoint
 
 from allmlp import MixerConfig, Predictor, load_checkpoint, save_checkpoint
-from allmlp.checkpoints import FORMATS, model_card_text
+from allmlp.checkpoints import FORMATS
+from allmlp.checkpoints.publish.model_card import model_card_text
 
 
 @pytest.fixture
